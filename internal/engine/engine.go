@@ -1,0 +1,242 @@
+// Package engine is the seam to whatever runs containers. It owns the words for what such a thing is asked and what it
+// answers (Engine, Container, Event, Stats), the names of our labels, and the kinds of its errors. It talks to nothing: the
+// packages below it do, and nobody above it sees a type of theirs.
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// An Engine runs containers. Docker does; enginetest.Fake stands in for it where faults must be ordered. Every
+// implementation passes enginetest.Exercise.
+//
+// Every error is an *Error with a Kind (the comments below name kinds without their prefix). Every call that should end has a deadline of the implementation's own besides that
+// of ctx. All methods may be called from many goroutines.
+//
+// Calls that ask for a state are idempotent: starting what runs, stopping what is stopped and removing what is gone succeed.
+type Engine interface {
+	// Info says what the engine is. It doubles as the health check: when it fails the engine cannot be asked.
+	Info(ctx context.Context) (Info, error)
+
+	// Image looks an image up locally; NotFound when the engine does not have it.
+	Image(ctx context.Context, ref string) (Image, error)
+	// Pull fetches an image and reports progress (may be nil) from the calling goroutine. NotFound when there is no such image or
+	// it may not be seen; Network when the registry cannot be reached.
+	Pull(ctx context.Context, ref string, progress func(PullProgress)) error
+
+	// CreateNetwork makes a bridge network with exactly the given subnet and returns its id. Conflict when the name is taken,
+	// AddressInUse when the subnet overlaps another network of the engine or of its host.
+	CreateNetwork(ctx context.Context, spec NetworkSpec) (string, error)
+	// Networks lists the networks that carry all of the labels.
+	Networks(ctx context.Context, labels Labels) ([]Network, error)
+	// RemoveNetwork takes an id or a name; Conflict while containers are attached to it.
+	RemoveNetwork(ctx context.Context, id string) error
+
+	// CreateContainer makes a container without starting it and returns its id. NotFound when the image or network is
+	// missing, Conflict when the name is taken, Invalid when the engine refuses the spec.
+	CreateContainer(ctx context.Context, spec ContainerSpec) (string, error)
+	// StartContainer starts a container; Invalid when its command cannot be run.
+	StartContainer(ctx context.Context, id string) error
+	// StopContainer asks the container to end and kills it after grace (whole seconds, rounded up). A paused one is stopped too.
+	StopContainer(ctx context.Context, id string, grace time.Duration) error
+	// UnpauseContainer lets a paused container go on; nothing happens when it is not paused.
+	UnpauseContainer(ctx context.Context, id string) error
+	// RemoveContainer kills the container if it runs and removes it together with its anonymous volumes.
+	RemoveContainer(ctx context.Context, id string) error
+	// UpdateContainer changes the limits of a container that exists, running or not.
+	UpdateContainer(ctx context.Context, id string, limits Limits) error
+	// Container inspects one container by id or name; NotFound when there is none.
+	Container(ctx context.Context, id string) (Container, error)
+	// Containers lists the containers, in every state, that carry all of the labels.
+	Containers(ctx context.Context, labels Labels) ([]Summary, error)
+
+	// Events opens the stream of what happens to containers and networks that carry all of the labels, from since on (zero:
+	// from now). The stream is open when Events returns: nothing that happens after that is missed while it lasts.
+	Events(ctx context.Context, labels Labels, since time.Time) (EventStream, error)
+
+	// Stats takes one reading now. NotFound when there is no such container, NotRunning when it does not run.
+	Stats(ctx context.Context, id string) (Stats, error)
+	// WatchStats calls each with a reading about once a second until ctx ends (nil), the container stops (nil) or the engine
+	// fails. each is called from the calling goroutine.
+	WatchStats(ctx context.Context, id string, each func(Stats)) error
+
+	// Close lets go of the connections. No call may be made after it.
+	Close() error
+}
+
+// An EventStream is read by one goroutine. Next blocks until the next event, the end of the context that the stream was
+// opened with, or the loss of the engine, and gives an *Error for the last two. Close ends the stream; it may be called twice.
+type EventStream interface {
+	Next() (Event, error)
+	Close()
+}
+
+// Info is what an engine says of itself and of its host.
+type Info struct {
+	Name            string // product, for example "Docker Engine"
+	Version         string
+	APIVersion      string // the one spoken now, after negotiation
+	CPUs            int    // of the host
+	MemoryBytes     int64  // of the host
+	OperatingSystem string
+	KernelVersion   string
+	CgroupVersion   string   // "1" or "2"
+	SecurityOptions []string // names such as "seccomp", "apparmor", "rootless"
+	StorageDriver   string
+	Warnings        []string // in the engine's words, for example "WARNING: No swap limit support"
+}
+
+// Image is an image that the engine has.
+type Image struct {
+	ID  string
+	Ref string
+}
+
+// PullProgress is one message of a pull. Current and Total are bytes summed over all layers; Total is 0 while unknown.
+type PullProgress struct {
+	Status         string
+	Current, Total int64
+}
+
+// NetworkSpec asks for a bridge network of one workspace.
+type NetworkSpec struct {
+	Name     string
+	Subnet   string // CIDR; the gateway is its first address
+	Internal bool   // nothing outside can be reached
+	Labels   Labels
+}
+
+// Network is a network that exists.
+type Network struct {
+	ID, Name string
+	Subnet   string // CIDR; empty when the engine names none
+	Internal bool
+	Labels   Labels
+}
+
+// Mount binds a directory of the engine's host into the container.
+type Mount struct {
+	Source   string // absolute path on the engine's host
+	Target   string
+	ReadOnly bool
+}
+
+// Limits bounds what a container may use. Zero means no bound.
+type Limits struct {
+	NanoCPUs    int64 // 1e9 is one core
+	MemoryBytes int64 // without swap: the same bound holds for memory and swap together
+	Pids        int64
+}
+
+// ContainerSpec asks for a container.
+type ContainerSpec struct {
+	Name       string
+	Image      string
+	Entrypoint []string // the whole command; empty: what the image says
+	Env        []string // NAME=value
+	Labels     Labels
+	Hostname   string
+	WorkingDir string
+	User       string // empty: what the image says
+	NetworkID  string // id or name
+	Mounts     []Mount
+	Limits     Limits
+
+	Capabilities    []string // kept; all others are dropped. Names without CAP_.
+	NoNewPrivileges bool
+	ReadOnlyRoot    bool
+	Init            bool   // run a small init as the first process, which reaps and forwards signals
+	LogMaxSize      string // of one file, for example "10m"
+	LogMaxFiles     int
+}
+
+// State is what an engine says of a container.
+type State string
+
+// The states of a container. The zero State means that there is no container.
+const (
+	Created    State = "CREATED"
+	Running    State = "RUNNING"
+	Paused     State = "PAUSED"
+	Restarting State = "RESTARTING"
+	Removing   State = "REMOVING"
+	Exited     State = "EXITED"
+	Dead       State = "DEAD"
+)
+
+// Summary is what a list says of a container.
+type Summary struct {
+	ID, Name string
+	State    State
+	Labels   Labels
+}
+
+// Container is what inspecting a container says.
+type Container struct {
+	Summary
+	Image      string // as it was asked for
+	ImageID    string
+	StartedAt  time.Time // zero: never started
+	FinishedAt time.Time // zero: never ended
+	ExitCode   int       // of the last run; meaningless before FinishedAt
+	OOMKilled  bool
+	Error      string // the engine's own word on why it did not start
+	Networks   []Attachment
+	Enforced   Enforced
+}
+
+// Attachment says that a container is on a network.
+type Attachment struct{ NetworkID, NetworkName, Address string }
+
+// Enforced is the isolation that the engine reports for a container, read back and not what was asked for.
+type Enforced struct {
+	Limits          Limits
+	Capabilities    []string // kept, sorted, without CAP_
+	NoNewPrivileges bool
+	ReadOnlyRoot    bool
+	Privileged      bool
+	Seccomp         string // "default", "unconfined" or "custom"
+	User            string // empty: the image's, which usually is root
+	Init            bool
+	RestartPolicy   string
+}
+
+// Event says that something happened. It is a hint to look again: order and completeness are not promised across streams.
+type Event struct {
+	At     time.Time
+	Kind   ObjectKind
+	Action string // the engine's word: create, start, die, oom, destroy, connect, …
+	ID     string // of the container or network
+	Labels Labels // of the container; networks may have none
+}
+
+// ObjectKind says what an event is about.
+type ObjectKind string
+
+// What events are about.
+const (
+	ContainerObject ObjectKind = "container"
+	NetworkObject   ObjectKind = "network"
+)
+
+// Stats is one reading of a running container's counters.
+type Stats struct {
+	At                              time.Time
+	CPUNanos                        uint64 // used since the container started, over all cores
+	MemoryBytes                     int64  // without the page cache (inactive file pages)
+	MemoryLimitBytes                int64
+	NetworkRxBytes, NetworkTxBytes  int64
+	BlockReadBytes, BlockWriteBytes int64
+	Pids                            int
+}
+
+// Labels are the labels of a container or network.
+type Labels map[string]string
+
+// Our labels. Everything that we make carries all three.
+const (
+	LabelManaged      = "io.aicli.managed"      // "true"
+	LabelInstallation = "io.aicli.installation" // which server's database knows the row
+	LabelWorkspace    = "io.aicli.workspace"    // the workspace's id
+)
