@@ -14,27 +14,29 @@ const (
 	jsonType    = "application/json"
 )
 
-// negotiate picks the media type of the answer; false when the client takes neither. The newer one wins when both weigh the
-// same, and when the client does not say.
+// negotiate picks the media type of the answer; false when the client takes neither. The newer one must be asked for by name,
+// and wins then unless the older one weighs more; a client that does not say, or takes anything, may be one of old.
 func negotiate(h http.Header) (string, bool) {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
-		return graphqlType, true
+		return jsonType, true
 	}
-	newer, older := weigh(accept, graphqlType), weigh(accept, jsonType)
+	newer, named := weigh(accept, graphqlType)
+	older, _ := weigh(accept, jsonType)
 	switch {
-	case newer <= 0 && older <= 0:
-		return "", false
-	case older > newer:
+	case newer > 0 && (newer > older || named && newer == older):
+		return graphqlType, true
+	case older > 0:
 		return jsonType, true
 	default:
-		return graphqlType, true
+		return "", false
 	}
 }
 
-// weigh gives the quality that an Accept header gives to a media type: that of its most specific range (RFC 9110, 12.5.1).
-func weigh(accept, mediaType string) float64 {
-	quality, found := 0.0, -1
+// weigh gives the quality that an Accept header gives to a media type, which is that of its most specific range (RFC 9110,
+// 12.5.1), and whether that range names it.
+func weigh(accept, mediaType string) (quality float64, named bool) {
+	found := -1
 	for part := range strings.SplitSeq(accept, ",") {
 		name, params, err := mime.ParseMediaType(part)
 		if err != nil {
@@ -60,5 +62,5 @@ func weigh(accept, mediaType string) float64 {
 		}
 		quality, found = q, specific
 	}
-	return quality
+	return quality, found == 2
 }

@@ -251,7 +251,8 @@ type reply struct {
 	close  bool // the server closes the connection
 }
 
-// do sends a request on a connection of its own. A header named "-" removes what is set by default: the token and the content type.
+// do sends a request on a connection of its own. A header named "-" removes what is set by default: token, Accept
+// and content type.
 func (r *rig) do(method, path, body string, header ...string) reply {
 	r.t.Helper()
 	req, err := http.NewRequest(method, r.url(path), strings.NewReader(body))
@@ -259,6 +260,7 @@ func (r *rig) do(method, path, body string, header ...string) reply {
 		r.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+r.token)
+	req.Header.Set("Accept", graphqlType)
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
 	}

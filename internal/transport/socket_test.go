@@ -331,7 +331,7 @@ func TestSocketBounds(t *testing.T) {
 		}
 	})
 	t.Run("a reader that is stuck is cut off and the others go on", func(t *testing.T) {
-		r := serve(t, func(_ *Options, l *limits) { l.writeWait, l.closeWait = 100*time.Millisecond, 100*time.Millisecond })
+		r := serve(t, func(_ *Options, l *limits) { l.writeWait, l.closeWait = time.Second, time.Second })
 		stuck, other := r.connect(), r.connect()
 		stuck.subscribe("1", "subscription{flood}")
 		other.subscribe("1", "subscription{ticks}")
