@@ -1,0 +1,351 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Queue is where tasks are kept. Every method is one transaction.
+type Queue interface {
+	// Claim leases at most limit tasks that are due to holder, at most one a workspace and the oldest of it first.
+	Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]Task, error)
+	// Extend keeps leases alive and returns those among them that are no longer ours (Lost) or whose task is no longer wanted
+	// (Unwanted).
+	Extend(ctx context.Context, leases []Lease, lease time.Duration) (Verdict, error)
+	// Report writes what a running task is doing. A lost lease is an error.
+	Report(ctx context.Context, lease Lease, step string, progress *float64) error
+	// Finish writes how a run ended. A lost lease is ErrLeaseLost, and nothing is written.
+	Finish(ctx context.Context, lease Lease, outcome Outcome) error
+	// Reclaim gives back the tasks whose lease has ended, of whatever holder.
+	Reclaim(ctx context.Context) (int, error)
+}
+
+// Verdict is what Extend found, by task id.
+type Verdict struct{ Lost, Unwanted []string }
+
+// Handler runs one task. It must be idempotent: a task that ran half, twice or never comes to the same end. report may be
+// called as often as it likes; what is written is bounded.
+type Handler func(ctx context.Context, t Task, report Report) error
+
+// Report says what a task is doing now, and how far it is (0 to 100, nil where it cannot be known).
+type Report func(step string, progress *float64)
+
+// Causes of a cancelled work context.
+var (
+	ErrShutdown   = errors.New("the server is stopping")
+	ErrTimeout    = errors.New("the task took longer than it may")
+	ErrLeaseLost  = errors.New("another server has taken the task over")
+	ErrSuperseded = errors.New("a later request made the task pointless")
+)
+
+// Class says what to do about a failure.
+type Class int
+
+// The classes.
+const (
+	Permanent Class = iota // fail now
+	Transient              // try again with backoff
+	Wait                   // the engine cannot be asked: try again later, and count no try
+)
+
+// Options of a pool. All are required, but those with a default.
+type Options struct {
+	Holder   string // unique among all pools on one queue
+	Workers  int    // how many tasks run at once
+	Handlers map[Type]Handler
+	// Classify tells failures apart; it is never given nil.
+	Classify func(error) (Failure, Class)
+	// Timeout bounds one run.
+	Timeout func(Task) time.Duration
+	// Grace is how long running tasks may go on after the pool is told to stop.
+	Grace time.Duration
+	Log   *slog.Logger
+
+	Lease time.Duration // default 15 s; kept alive three times as often
+	Poll  time.Duration // default 1 s: the safety net under Wake, and how late a retry may begin
+	Retry Backoff       // default 1 s doubling up to 1 min
+}
+
+const (
+	defaultLease = 15 * time.Second
+	defaultPoll  = time.Second
+	// finishTimeout bounds the attempts to write an outcome; past it the lease ends and the task is run again.
+	finishTimeout = 10 * time.Second
+	// stopTimeout bounds how long a cancelled handler may take to return before the pool says so in the log.
+	stopTimeout = 30 * time.Second
+)
+
+// Pool runs tasks. Run does the work; the other methods may be called from anywhere.
+type Pool struct {
+	queue Queue
+	opts  Options
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	running map[string]*run
+}
+
+type run struct {
+	lease  Lease
+	cancel context.CancelCauseFunc
+}
+
+// New makes a pool. Nothing runs before Run.
+func New(queue Queue, opts Options) *Pool {
+	if opts.Lease == 0 {
+		opts.Lease = defaultLease
+	}
+	if opts.Poll == 0 {
+		opts.Poll = defaultPoll
+	}
+	if opts.Retry == (Backoff{}) {
+		opts.Retry = Backoff{First: time.Second, Most: time.Minute}
+	}
+	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), running: make(map[string]*run)}
+}
+
+// Wake says that there may be something to claim.
+func (p *Pool) Wake() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // a wake is pending already
+	}
+}
+
+// Interrupt cancels a task because it has been superseded, if it runs here.
+func (p *Pool) Interrupt(taskID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.running[taskID]; r != nil {
+		r.cancel(ErrSuperseded)
+	}
+}
+
+// Workers is how many tasks run at once at most.
+func (p *Pool) Workers() int { return p.opts.Workers }
+
+// Running is how many tasks run now.
+func (p *Pool) Running() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.running)
+}
+
+// Run claims and runs tasks until ctx ends. Then it claims no more, lets running tasks go on for Options.Grace, cancels them
+// with ErrShutdown, and returns when all have ended and what was cut has been given back.
+func (p *Pool) Run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	var tasks, keeper sync.WaitGroup
+	keeper.Go(func() { p.keepLeases(work) })
+	defer keeper.Wait()
+	defer cancel(nil)
+
+	poll := time.NewTicker(p.opts.Poll)
+	defer poll.Stop()
+	for ctx.Err() == nil {
+		p.claim(ctx, work, &tasks)
+		select {
+		case <-p.wake:
+		case <-poll.C:
+		case <-ctx.Done():
+		}
+	}
+	p.drain(&tasks, cancel)
+	return nil
+}
+
+// claim fills the free slots. Claimed tasks that wait would be invisible to other servers, so it asks for no more than that.
+func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
+	free := p.opts.Workers - p.Running()
+	if free <= 0 {
+		return
+	}
+	claimed, err := p.queue.Claim(ctx, p.opts.Holder, free, p.opts.Lease)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.opts.Log.Error("claim tasks", "error", err)
+		}
+		return
+	}
+	for _, t := range claimed {
+		runCtx, cancel := context.WithCancelCause(work)
+		p.mu.Lock()
+		p.running[t.ID] = &run{lease: t.Lease, cancel: cancel}
+		p.mu.Unlock()
+		tasks.Go(func() {
+			defer p.Wake() // a slot is free
+			defer func() {
+				p.mu.Lock()
+				delete(p.running, t.ID)
+				p.mu.Unlock()
+				cancel(nil)
+			}()
+			p.run(runCtx, t)
+		})
+	}
+}
+
+func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
+	ended := make(chan struct{})
+	go func() { tasks.Wait(); close(ended) }()
+	grace := time.NewTimer(p.opts.Grace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+		return
+	case <-grace.C:
+	}
+	cancel(ErrShutdown)
+	late := time.NewTimer(stopTimeout)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+		p.opts.Log.Error("tasks do not end although they were cancelled", "running", p.Running())
+		<-ended
+	}
+}
+
+// run runs one task and writes its outcome.
+func (p *Pool) run(ctx context.Context, t Task) {
+	log := p.opts.Log.With("task_id", t.ID, "type", t.Type, "workspace_id", t.WorkspaceID, "attempt", t.Attempt)
+	began := time.Now()
+	err := p.handle(ctx, t)
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrLeaseLost) {
+		log.Warn("task was taken over by another server")
+		return
+	}
+	outcome := p.outcome(t, err, cause)
+	switch outcome.Status {
+	case Failed, Retrying:
+		log.Warn("task failed", "status", outcome.Status, "code", outcome.Failure.Code, "error", err, "run_at", outcome.RunAt)
+	default:
+		log.Info("task ended", "status", outcome.Status, "took", time.Since(began))
+	}
+	p.finish(context.WithoutCancel(ctx), t, outcome, log)
+}
+
+// handle calls the handler, with the type's timeout. A panic fails this task alone.
+func (p *Pool) handle(ctx context.Context, t Task) (err error) {
+	handler := p.opts.Handlers[t.Type]
+	if handler == nil {
+		return fmt.Errorf("no handler for task type %s", t.Type)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.Timeout(t), ErrTimeout)
+	defer cancel()
+	report, stop := p.reporter(ctx, t.Lease)
+	defer stop()
+	defer func() {
+		if r := recover(); r != nil {
+			p.opts.Log.Error("panic in a task", "task_id", t.ID, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	if err = handler(ctx, t, report); err != nil && errors.Is(context.Cause(ctx), ErrTimeout) {
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	}
+	return err
+}
+
+// outcome decides what becomes of a task whose handler has returned. cause is why its context was cancelled, if it was.
+func (p *Pool) outcome(t Task, err, cause error) Outcome {
+	now := time.Now()
+	switch {
+	case err == nil:
+		return Outcome{Status: Succeeded}
+	case errors.Is(cause, ErrSuperseded):
+		return Outcome{Status: Superseded}
+	case errors.Is(cause, ErrShutdown):
+		return Outcome{Status: Queued, RunAt: now, Unburned: true}
+	}
+	failure, class := p.opts.Classify(err)
+	switch {
+	case class == Wait:
+		return Outcome{Status: Queued, Failure: &failure, RunAt: now.Add(p.opts.Retry.First), Unburned: true}
+	case class == Transient && t.Attempt < t.MaxAttempts:
+		return Outcome{Status: Retrying, Failure: &failure, RunAt: now.Add(p.opts.Retry.After(t.Attempt))}
+	default:
+		return Outcome{Status: Failed, Failure: &failure}
+	}
+}
+
+// finish writes the outcome, again and again for a while when the database fails: a task that ran must not look as if it hadn't.
+func (p *Pool) finish(ctx context.Context, t Task, outcome Outcome, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
+	defer cancel()
+	pause := Backoff{First: 50 * time.Millisecond, Most: time.Second}
+	for try := 1; ; try++ {
+		err := p.queue.Finish(ctx, t.Lease, outcome)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, ErrLeaseLost) {
+			log.Warn("task was taken over before its outcome was written")
+			return
+		}
+		wait := time.NewTimer(pause.After(try))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			log.Error("write the outcome of a task: it runs again when its lease has ended", "error", err)
+			return
+		}
+	}
+}
+
+// keepLeases keeps the leases of running tasks alive, cancels the tasks whose lease is lost or that are no longer wanted, and
+// gives back what others have let go of.
+func (p *Pool) keepLeases(ctx context.Context) {
+	tick := time.NewTicker(p.opts.Lease / 3)
+	defer tick.Stop()
+	for {
+		if n, err := p.queue.Reclaim(ctx); err != nil && ctx.Err() == nil {
+			p.opts.Log.Error("give back tasks whose lease has ended", "error", err)
+		} else if n > 0 {
+			p.opts.Log.Warn("tasks were given back because their lease had ended", "tasks", n)
+			p.Wake()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		p.extend(ctx)
+	}
+}
+
+func (p *Pool) extend(ctx context.Context) {
+	p.mu.Lock()
+	leases := make([]Lease, 0, len(p.running))
+	for _, r := range p.running {
+		leases = append(leases, r.lease)
+	}
+	p.mu.Unlock()
+	if len(leases) == 0 {
+		return
+	}
+	verdict, err := p.queue.Extend(ctx, leases, p.opts.Lease)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.opts.Log.Error("keep the leases of running tasks", "error", err)
+		}
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for cause, ids := range map[error][]string{ErrLeaseLost: verdict.Lost, ErrSuperseded: verdict.Unwanted} {
+		for _, id := range ids {
+			if r := p.running[id]; r != nil {
+				r.cancel(cause)
+			}
+		}
+	}
+}

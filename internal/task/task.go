@@ -1,0 +1,96 @@
+// Package task owns durable units of background work: their words (Task, Outcome, Failure) and the Pool that runs them with
+// bounded concurrency, leases, timeouts and retries. It knows neither what a task does nor where it is stored: handlers and
+// the Queue are given to it. It never decides which tasks there should be.
+package task
+
+import "time"
+
+// Type says what a task does to its workspace.
+type Type string
+
+// The types of task.
+const (
+	Create  Type = "CREATE"
+	Start   Type = "START"
+	Stop    Type = "STOP"
+	Restart Type = "RESTART"
+	Delete  Type = "DELETE"
+	Sync    Type = "SYNC"
+)
+
+// Types lists them all.
+func Types() []Type { return []Type{Create, Start, Stop, Restart, Delete, Sync} }
+
+// Status is how far a task is.
+type Status string
+
+// The statuses. The first three are live, the others terminal: a terminal status never changes.
+const (
+	Queued     Status = "QUEUED"
+	Running    Status = "RUNNING"
+	Retrying   Status = "RETRYING" // it failed, and runs again at RunAt
+	Succeeded  Status = "SUCCEEDED"
+	Failed     Status = "FAILED"
+	Superseded Status = "SUPERSEDED" // a later request made it pointless
+)
+
+// Live reports whether work is still to be done.
+func (s Status) Live() bool { return s == Queued || s == Running || s == Retrying }
+
+// Waiting reports whether it waits for a worker.
+func (s Status) Waiting() bool { return s == Queued || s == Retrying }
+
+// Task is one durable unit of work on one workspace.
+type Task struct {
+	ID          string
+	Type        Type
+	Status      Status
+	WorkspaceID string
+	OwnerID     string // whose workspace it is
+	RequestedBy string // who asked for it: a user's id, or empty for the server itself
+	Attempt     int    // tries begun; one that was given back does not count
+	MaxAttempts int
+	Step        string   // what it is doing now, for people
+	Progress    *float64 // 0 to 100, nil where it cannot be known
+	Failure     *Failure // of the last try
+	Params      Params
+	CreatedAt   time.Time
+	RunAt       time.Time // not before
+	StartedAt   *time.Time
+	FinishedAt  *time.Time
+	Revision    int64 // grows with each write, so that the newer of two copies can be told
+	Lease       Lease // of the worker that runs it
+}
+
+// Params are what a task type needs to know besides its workspace.
+type Params struct {
+	// Grace is how long a container has to end by itself before it is killed (STOP, RESTART).
+	Grace time.Duration `json:"grace,omitempty"`
+	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
+	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
+	DiscardUntil time.Time `json:"discardUntil,omitzero"`
+}
+
+// Lease is the right to run a task and to write its outcome.
+type Lease struct {
+	TaskID string
+	Holder string // the pool that has it
+	Token  int64  // of this claim: a holder that lost the lease and came back has an old one
+}
+
+// Failure is why a try failed.
+type Failure struct {
+	Code      string // one of the API's error codes
+	Message   string // for people: no stack, no path of the host
+	Retryable bool   // whether asking again may help
+}
+
+// Outcome is how a run of a task ended.
+type Outcome struct {
+	// Status is Succeeded, Failed, Superseded, Retrying, or Queued for a task that is given back.
+	Status  Status
+	Failure *Failure
+	RunAt   time.Time // of Retrying and Queued
+	// Unburned says that the try does not count: it was cut by a shutdown, or the engine could not be asked.
+	Unburned bool
+}
