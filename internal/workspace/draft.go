@@ -1,0 +1,167 @@
+package workspace
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// NewID makes an id: its kind's prefix and 26 characters that sort by time.
+func NewID(prefix string) string { return prefix + strings.ToLower(ulid.Make().String()) }
+
+// The prefixes of ids, by which node finds what one stands for.
+const (
+	WorkspacePrefix = "ws_"
+	TaskPrefix      = "task_"
+)
+
+// maxAttempts is how often a task is tried: with backoff from a second up, the fifth try is about half a minute after the first.
+const maxAttempts = 5
+
+// Draft is one workspace under change, held locked by the store, with its live tasks oldest first. A function given to
+// Store.Update changes it; the store then seals it, writes what differs and commits. The status is computed, so nobody can
+// set it.
+type Draft struct {
+	Workspace Workspace
+	Live      []task.Task
+	Ended     []task.Task // live when the draft was made, terminal now
+	Removed   bool        // the row goes away
+
+	now    time.Time
+	before Workspace
+	tasks  map[string]task.Task // as they were
+}
+
+// NewDraft begins a change. The store calls it with what it has locked.
+func NewDraft(w Workspace, live []task.Task, now time.Time) *Draft {
+	d := &Draft{Workspace: w, Live: append([]task.Task(nil), live...), now: now, before: w, tasks: make(map[string]task.Task, len(live))}
+	for _, t := range live {
+		d.tasks[t.ID] = t
+	}
+	return d
+}
+
+// Now is the instant of the change.
+func (d *Draft) Now() time.Time { return d.now }
+
+// Enqueue adds a task. What failed before is over: something new is asked for.
+func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task {
+	t := task.Task{
+		ID: NewID(TaskPrefix), Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
+		RequestedBy: by, MaxAttempts: maxAttempts, Params: params, CreatedAt: d.now, RunAt: d.now,
+	}
+	d.Workspace.Failure = nil
+	d.Live = append(d.Live, t)
+	return t
+}
+
+// Supersede ends a live task that has become pointless. One that runs is told to stop, and ends by its own outcome: two
+// tasks never work on one workspace at once.
+func (d *Draft) Supersede(t task.Task) {
+	for i := range d.Live {
+		if d.Live[i].ID == t.ID && d.Live[i].Status.Waiting() {
+			d.end(i, task.Outcome{Status: task.Superseded})
+			return
+		}
+	}
+}
+
+// Finish applies the outcome of a run. The caller has checked the lease.
+func (d *Draft) Finish(taskID string, o task.Outcome) {
+	for i := range d.Live {
+		if d.Live[i].ID == taskID {
+			d.finish(i, o)
+			return
+		}
+	}
+}
+
+func (d *Draft) finish(i int, o task.Outcome) {
+	t := &d.Live[i]
+	t.Lease.Holder, t.Step, t.Progress = "", "", nil
+	if o.Unburned {
+		t.Attempt--
+	}
+	if o.Status.Live() {
+		t.Status, t.RunAt, t.Failure = o.Status, o.RunAt, o.Failure
+		if d.pointless(*t) {
+			d.end(i, task.Outcome{Status: task.Superseded})
+		}
+		return
+	}
+	typ, discardUntil := t.Type, t.Params.DiscardUntil
+	d.end(i, o)
+	switch {
+	case o.Status == task.Succeeded && typ == task.Delete:
+		d.Removed = true
+	case o.Status == task.Succeeded:
+		d.Workspace.Failure = nil
+	case o.Status == task.Failed:
+		d.Workspace.Failure = o.Failure
+		if typ == task.Create && d.now.Before(discardUntil) && d.Workspace.DesiredState != WantDeleted {
+			d.Workspace.DesiredState = WantDeleted
+			d.Enqueue(task.Delete, "", task.Params{})
+		}
+	}
+}
+
+// pointless reports whether a task that would go back to the queue has been overtaken meanwhile.
+func (d *Draft) pointless(t task.Task) bool {
+	switch t.Type {
+	case task.Delete:
+		return false
+	case task.Start, task.Restart:
+		return d.Workspace.DesiredState != WantRunning
+	case task.Stop:
+		return d.Workspace.DesiredState != WantStopped
+	default:
+		return d.Workspace.DesiredState == WantDeleted
+	}
+}
+
+func (d *Draft) end(i int, o task.Outcome) {
+	t := d.Live[i]
+	t.Status, t.Failure, t.FinishedAt = o.Status, o.Failure, &d.now
+	t.Step, t.Progress = "", nil
+	if o.Status == task.Succeeded {
+		done := 100.0
+		t.Progress = &done
+	}
+	d.Live = append(d.Live[:i:i], d.Live[i+1:]...)
+	d.Ended = append(d.Ended, t)
+}
+
+// Seal computes what follows from the facts and says what is to be written: whether the workspace's row differs, and which
+// tasks are new or differ. The store calls it once, after the change.
+func (d *Draft) Seal() (changed bool, tasks []task.Task) {
+	for _, list := range [][]task.Task{d.Ended, d.Live} {
+		for _, t := range list {
+			if was, known := d.tasks[t.ID]; !known || !reflect.DeepEqual(was, t) {
+				t.Revision++
+				tasks = append(tasks, t)
+			}
+		}
+	}
+	w := &d.Workspace
+	w.ActiveTaskCount = len(d.Live)
+	if status := StatusOf(factsOf(*w, d.Live)); status != w.Status {
+		w.Status, w.StatusSince = status, d.now
+	}
+	w.StatusReason = reasonOf(*w, d.Live)
+	if changed = len(tasks) > 0 || d.Removed || !reflect.DeepEqual(d.before, *w); changed {
+		w.Version++
+		w.UpdatedAt = d.now
+	}
+	return changed, tasks
+}
+
+// Change is what a commit changed: what is to be published, in full.
+type Change struct {
+	Workspace Workspace
+	Tasks     []task.Task // new and changed ones
+	Removed   bool
+}

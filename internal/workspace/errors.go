@@ -1,0 +1,53 @@
+package workspace
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code is one of the API's error codes.
+type Code string
+
+// The codes.
+const (
+	Unauthenticated   Code = "UNAUTHENTICATED"
+	Forbidden         Code = "FORBIDDEN"
+	NotFound          Code = "NOT_FOUND"
+	BadUserInput      Code = "BAD_USER_INPUT"
+	Conflict          Code = "CONFLICT"
+	QuotaExceeded     Code = "QUOTA_EXCEEDED"
+	QueryTooComplex   Code = "QUERY_TOO_COMPLEX"
+	EngineUnreachable Code = "ENGINE_UNAVAILABLE"
+	EngineError       Code = "ENGINE_ERROR"
+	ImageNotFound     Code = "IMAGE_NOT_FOUND"
+	Timeout           Code = "TIMEOUT"
+	Cancelled         Code = "CANCELLED"
+	Internal          Code = "INTERNAL"
+)
+
+// Error is a failure that may be shown to the caller as it is. Every other error is INTERNAL, and its text stays in the log.
+type Error struct {
+	Code      Code
+	Message   string   // a sentence for people, saying what to do next
+	Field     []string // path of the input field at fault, from "input" on; nil when none is
+	Retryable bool     // whether asking again may help
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Message) }
+
+// CodeOf says which code err has; INTERNAL when it is not one of ours.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return Internal
+}
+
+// errNotFound is the one answer for what does not exist and for what is somebody else's.
+func errNotFound(noun string, field ...string) *Error {
+	return &Error{Code: NotFound, Message: fmt.Sprintf("There is no such %s. Check the id, or list what you have.", noun), Field: field}
+}
+
+func badInput(message string, field ...string) *Error {
+	return &Error{Code: BadUserInput, Message: message, Field: field}
+}

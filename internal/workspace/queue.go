@@ -1,0 +1,64 @@
+package workspace
+
+import (
+	"context"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+var _ task.Queue = (*Service)(nil)
+
+// Claim leases tasks to a pool.
+func (s *Service) Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error) {
+	claimed, err := s.store.Claim(ctx, holder, limit, lease)
+	s.publishTasks(claimed)
+	return claimed, err
+}
+
+// Extend keeps leases alive.
+func (s *Service) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error) {
+	return s.store.Extend(ctx, leases, lease)
+}
+
+// Report writes what a running task is doing.
+func (s *Service) Report(ctx context.Context, lease task.Lease, step string, progress *float64) error {
+	t, err := s.store.Report(ctx, lease, step, progress)
+	if err == nil {
+		s.tasks.Publish(t.ID, t)
+	}
+	return err
+}
+
+// Finish writes how a run ended, together with what follows for the workspace.
+func (s *Service) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
+	t, err := s.store.Task(ctx, lease.TaskID)
+	if err != nil {
+		return err
+	}
+	_, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error {
+		held := find(d.Live, func(t task.Task) bool { return t.ID == lease.TaskID && t.Lease == lease })
+		if held == nil {
+			return task.ErrLeaseLost
+		}
+		d.Finish(lease.TaskID, o)
+		return nil
+	})
+	if CodeOf(err) == NotFound { // somebody else's DELETE has succeeded: there is nothing to finish
+		return task.ErrLeaseLost
+	}
+	return err
+}
+
+// Reclaim gives back the tasks whose lease has ended.
+func (s *Service) Reclaim(ctx context.Context) (int, error) {
+	back, err := s.store.Reclaim(ctx)
+	s.publishTasks(back)
+	return len(back), err
+}
+
+func (s *Service) publishTasks(tasks []task.Task) {
+	for _, t := range tasks {
+		s.tasks.Publish(t.ID, t)
+	}
+}

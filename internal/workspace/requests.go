@@ -1,0 +1,288 @@
+package workspace
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// maxWait bounds how long a request may wait for its task.
+const maxWait = 30 * time.Second
+
+// Result is the answer to a request that changes something.
+type Result struct {
+	Workspace *Workspace // nil: gone
+	Task      *task.Task // the work that the request began or joined; nil where none was needed
+}
+
+// CreateInput asks for a workspace. Nil means the default.
+type CreateInput struct {
+	Name        string
+	ProjectPath *string
+	Image       *string
+	Command     []string // nil: kept alive to be worked in; empty: what the image says
+	Environment []EnvironmentVariable
+	Labels      []Label
+	Resources   ResourcesInput
+	Start       bool
+	Wait        *time.Duration
+}
+
+// ResourcesInput are limits asked for. Nil means the default, or what is there already.
+type ResourcesInput struct {
+	Cpus        *float64
+	MemoryBytes *int64
+	Pids        *int
+}
+
+// Create commits a workspace together with its CREATE task. With Wait it waits for the outcome; when that is failure for
+// good, the workspace is deleted again and the failure is returned as an *Error.
+func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Result, error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantStopped}
+	if in.Start {
+		w.DesiredState = WantRunning
+	}
+	var err error
+	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
+		return Result{}, err
+	}
+	wait, err := checkWait(in.Wait)
+	if err != nil {
+		return Result{}, err
+	}
+	params := task.Params{}
+	if wait > 0 {
+		params.DiscardUntil = now.Add(wait)
+	}
+	d := NewDraft(w, nil, now)
+	t := d.Enqueue(task.Create, actor.ID, params)
+	ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
+	if err != nil {
+		return Result{}, err
+	}
+	s.publish(ch)
+	if wait == 0 {
+		return result(ch, &t.ID), nil
+	}
+	return s.awaitCreate(ctx, w.ID, t.ID, wait)
+}
+
+// awaitCreate waits for a CREATE and, when it failed for good, for the end of what undoes it.
+func (s *Service) awaitCreate(ctx context.Context, id, taskID string, wait time.Duration) (Result, error) {
+	removed := s.workspaces.Subscribe(id)
+	defer removed.Close()
+	r, err := s.await(ctx, id, taskID, wait)
+	if err != nil || r.Task == nil || r.Task.Status != task.Failed {
+		return r, err
+	}
+	undo, cancel := context.WithTimeout(ctx, undoWait)
+	defer cancel()
+	for {
+		if _, err := s.store.Workspace(undo, id); CodeOf(err) == NotFound {
+			break
+		}
+		if _, err := removed.Next(undo); err != nil {
+			break // DELETING goes on without us
+		}
+	}
+	return Result{}, failureError(r.Task.Failure)
+}
+
+// undoWait bounds how long an answer waits for a failed creation to be undone; the undoing goes on without it.
+const undoWait = 15 * time.Second
+
+// failureError is a task's failure as the answer to the request that waited for it.
+func failureError(f *task.Failure) *Error {
+	e := &Error{Code: Code(f.Code), Message: f.Message, Retryable: f.Retryable}
+	if e.Code == ImageNotFound {
+		e.Field = []string{"input", "image"}
+	}
+	return e
+}
+
+// UpdateInput changes what the owner says about a workspace. Nil leaves a part as it is.
+type UpdateInput struct {
+	ID        string
+	Version   *int64
+	Name      *string
+	Labels    []Label // nil: as they are
+	Resources ResourcesInput
+}
+
+// Update changes a workspace's name, labels and limits. New limits reach the container by a SYNC task.
+func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Result, error) {
+	if err := s.checkUpdate(in); err != nil {
+		return Result{}, err
+	}
+	var taskID *string
+	ch, err := s.updateOwn(ctx, actor, in.ID, func(d *Draft) error {
+		w := &d.Workspace
+		switch {
+		case in.Version != nil && *in.Version != w.Version:
+			return &Error{Code: Conflict, Message: "The workspace has changed since you read it. Read it again, then repeat the update.", Field: []string{"input", "version"}}
+		case w.DesiredState == WantDeleted:
+			return Decide(task.Sync, *w, d.Live).Refusal
+		}
+		if in.Name != nil {
+			w.Name = *in.Name
+		}
+		if in.Labels != nil {
+			w.Labels = in.Labels
+		}
+		if limits := in.Resources.over(w.Resources); limits != w.Resources {
+			w.Resources = limits
+			t := d.Enqueue(task.Sync, actor.ID, task.Params{})
+			taskID = &t.ID
+		}
+		return nil
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	return result(ch, taskID), nil
+}
+
+// Ask is a request for a task on a workspace that exists.
+type Ask struct {
+	ID    string
+	Grace *time.Duration // of STOP and RESTART
+	Wait  *time.Duration
+}
+
+// The grace that a container has to end by itself.
+const (
+	defaultGrace = 10 * time.Second
+	maxGrace     = 5 * time.Minute
+)
+
+// Request asks for START, STOP, RESTART, DELETE or SYNC.
+func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask Ask) (Result, error) {
+	wait, err := checkWait(ask.Wait)
+	if err != nil {
+		return Result{}, err
+	}
+	grace := defaultGrace
+	if ask.Grace != nil {
+		if grace = *ask.Grace; grace < 0 || grace > maxGrace {
+			return Result{}, badInput("The grace must be between PT0S and PT5M.", "input", "grace")
+		}
+	}
+	params := task.Params{}
+	if verb == task.Stop || verb == task.Restart {
+		params.Grace = grace
+	}
+	var taskID *string
+	var cut []string
+	ch, err := s.updateOwn(ctx, actor, ask.ID, func(d *Draft) error {
+		taskID, cut = nil, nil // a transaction may run again
+		decision := Decide(verb, d.Workspace, d.Live)
+		if decision.Refusal != nil {
+			return decision.Refusal
+		}
+		d.Workspace.DesiredState = decision.Desired
+		for _, t := range decision.Supersede {
+			d.Supersede(t)
+			if t.Status == task.Running {
+				cut = append(cut, t.ID)
+			}
+		}
+		switch {
+		case decision.Reuse != nil:
+			taskID = &decision.Reuse.ID
+		case decision.Enqueue:
+			t := d.Enqueue(verb, actor.ID, params)
+			taskID = &t.ID
+		}
+		return nil
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	for _, id := range cut {
+		(*s.runner.Load()).Interrupt(id)
+	}
+	if taskID == nil {
+		return Result{Workspace: &ch.Workspace}, nil
+	}
+	if wait > 0 {
+		return s.await(ctx, ask.ID, *taskID, wait)
+	}
+	return s.reread(ctx, ask.ID, *taskID)
+}
+
+// updateOwn is update for somebody: what the actor does not see does not exist.
+func (s *Service) updateOwn(ctx context.Context, actor Actor, id string, change func(*Draft) error) (Change, error) {
+	ch, err := s.update(ctx, id, func(d *Draft) error {
+		if !actor.sees(d.Workspace.OwnerID) {
+			return errNotFound("workspace", "input", "id")
+		}
+		return change(d)
+	})
+	if e, ok := err.(*Error); ok && e.Code == NotFound && e.Field == nil { //nolint:errorlint // the store's own, unwrapped
+		return ch, errNotFound("workspace", "input", "id")
+	}
+	return ch, err
+}
+
+func checkWait(wait *time.Duration) (time.Duration, error) {
+	if wait == nil {
+		return 0, nil
+	}
+	if *wait < 0 || *wait > maxWait {
+		return 0, badInput("The wait must be between PT0S and PT30S.", "input", "wait")
+	}
+	return *wait, nil
+}
+
+// await waits until a task has ended, the wait is over, or ctx is, and says how far it is. It is woken by the commit.
+func (s *Service) await(ctx context.Context, id, taskID string, wait time.Duration) (Result, error) {
+	sub := s.tasks.Subscribe(taskID)
+	defer sub.Close()
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	r, err := s.reread(ctx, id, taskID)
+	for err == nil && r.Task != nil && r.Task.Status.Live() {
+		t, nextErr := sub.Next(waiting)
+		if nextErr != nil {
+			break
+		}
+		if t.Status.Live() {
+			continue
+		}
+		return s.reread(ctx, id, taskID)
+	}
+	if ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	}
+	return s.reread(ctx, id, taskID)
+}
+
+// reread is the answer as of now.
+func (s *Service) reread(ctx context.Context, id, taskID string) (Result, error) {
+	t, err := s.store.Task(ctx, taskID)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Task: &t}
+	w, err := s.store.Workspace(ctx, id)
+	switch {
+	case err == nil:
+		r.Workspace = &w
+	case CodeOf(err) != NotFound:
+		return Result{}, err
+	}
+	return r, nil
+}
+
+func result(ch Change, taskID *string) Result {
+	r := Result{Workspace: &ch.Workspace}
+	if taskID != nil {
+		if i := slices.IndexFunc(ch.Tasks, func(t task.Task) bool { return t.ID == *taskID }); i >= 0 {
+			r.Task = &ch.Tasks[i]
+		}
+	}
+	return r
+}

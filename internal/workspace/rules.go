@@ -1,0 +1,116 @@
+package workspace
+
+import "github.com/aicli/aicli-web/internal/task"
+
+// Decision is what becomes of a request.
+type Decision struct {
+	// Refusal is why the request is not accepted; the rest is empty then.
+	Refusal *Error
+	// Reuse is the live task that already does what is asked for.
+	Reuse *task.Task
+	// Enqueue says that a new task is needed. Neither Reuse nor Enqueue: it is so already.
+	Enqueue bool
+	// Supersede are live tasks that the request makes pointless, queued or running.
+	Supersede []task.Task
+	// Desired is the desired state from now on.
+	Desired DesiredState
+}
+
+// Decide says what becomes of a request for verb on w, whose live tasks are given oldest first. It is the table of the order
+// rules: a stop supersedes a queued start, a restart supersedes a queued start or restart, a delete supersedes everything,
+// what is under way is returned, and what is so already needs no task.
+func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
+	if w.DesiredState == WantDeleted && verb != task.Delete {
+		return Decision{Desired: WantDeleted, Refusal: &Error{Code: Conflict, Message: "The workspace is being deleted. Create a new one."}}
+	}
+	switch verb {
+	case task.Start:
+		return decideStart(w, live)
+	case task.Stop:
+		return decideStop(w, live)
+	case task.Restart:
+		return decideRestart(live)
+	case task.Delete:
+		return decideDelete(live)
+	default: // SYNC
+		if t := find(live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() }); t != nil {
+			return Decision{Desired: w.DesiredState, Reuse: t}
+		}
+		return Decision{Desired: w.DesiredState, Enqueue: true}
+	}
+}
+
+func decideStart(w Workspace, live []task.Task) Decision {
+	d := Decision{Desired: WantRunning}
+	last := len(live) - 1
+	switch {
+	case last >= 0 && w.DesiredState == WantRunning && makes(live[last]):
+		d.Reuse = &live[last]
+	case last >= 0 && live[last].Type == task.Create && live[last].Status.Waiting():
+		d.Reuse = &live[last] // it makes what is desired when it runs
+	case last < 0 && w.DesiredState == WantRunning && w.Status == Active:
+	default:
+		d.Enqueue = true
+	}
+	return d
+}
+
+func decideStop(w Workspace, live []task.Task) Decision {
+	d := Decision{Desired: WantStopped, Supersede: filter(live, func(t task.Task) bool {
+		return t.Status.Waiting() && (t.Type == task.Start || t.Type == task.Restart)
+	})}
+	last := len(live) - 1
+	switch {
+	case last >= 0 && live[last].Type == task.Stop:
+		d.Reuse = &live[last]
+	case last < 0 && w.Status == Inactive && w.Observed.State() != ContainerPaused:
+	default:
+		d.Enqueue = true
+	}
+	return d
+}
+
+func decideRestart(live []task.Task) Decision {
+	d := Decision{Desired: WantRunning}
+	if t := find(live, func(t task.Task) bool { return t.Type == task.Restart && t.Status == task.Running }); t != nil {
+		d.Reuse = t
+		return d
+	}
+	d.Enqueue = true
+	d.Supersede = filter(live, func(t task.Task) bool {
+		return t.Status.Waiting() && (t.Type == task.Start || t.Type == task.Restart)
+	})
+	return d
+}
+
+func decideDelete(live []task.Task) Decision {
+	d := Decision{Desired: WantDeleted}
+	if d.Reuse = find(live, func(t task.Task) bool { return t.Type == task.Delete }); d.Reuse == nil {
+		d.Enqueue = true
+		d.Supersede = live
+	}
+	return d
+}
+
+// makes reports whether the task ends with a container that runs, when that is desired.
+func makes(t task.Task) bool {
+	return t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart
+}
+
+func find(live []task.Task, is func(task.Task) bool) *task.Task {
+	for i := range live {
+		if is(live[i]) {
+			return &live[i]
+		}
+	}
+	return nil
+}
+
+func filter(live []task.Task, is func(task.Task) bool) (kept []task.Task) {
+	for _, t := range live {
+		if is(t) {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,173 @@
+package workspace
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/hub"
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// Actor is who asks: a user, or an admin, who sees what belongs to everybody.
+type Actor struct {
+	ID    string
+	Admin bool
+}
+
+// sees reports whether what belongs to owner exists for the actor.
+func (a Actor) sees(owner string) bool { return a.Admin || a.ID == owner }
+
+// scope is the owner that the actor's lists are confined to; empty: none.
+func (a Actor) scope() string {
+	if a.Admin {
+		return ""
+	}
+	return a.ID
+}
+
+// Projects checks project directories. A path that the user can mend is refused with an *Error.
+type Projects interface {
+	Check(owner, path string) error
+}
+
+// Runner is the pool, as far as the service needs it.
+type Runner interface {
+	Wake()
+	Interrupt(taskID string)
+}
+
+// Config is what the service is told once.
+type Config struct {
+	DefaultImage string
+	NetworkPool  netip.Prefix
+	Log          *slog.Logger
+}
+
+// Service is what can be asked about workspaces. Every change goes through commit: first the database, then the hubs.
+type Service struct {
+	store    Store
+	projects Projects
+	config   Config
+
+	runner     atomic.Pointer[Runner]
+	workspaces *hub.Latest[string, Change]
+	tasks      *hub.Latest[string, task.Task]
+	engines    *hub.Latest[struct{}, EngineHealth]
+	engine     atomic.Pointer[EngineHealth]
+}
+
+// NewService makes a service. Attach must be called before the first request.
+func NewService(store Store, projects Projects, config Config) *Service {
+	s := &Service{
+		store: store, projects: projects, config: config,
+		workspaces: hub.NewLatest[string](func(have, next Change) bool { return next.Workspace.Version > have.Workspace.Version }),
+		tasks:      hub.NewLatest[string](func(have, next task.Task) bool { return next.Revision > have.Revision }),
+		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
+	}
+	s.engine.Store(&EngineHealth{Status: EngineUnavailable, Since: time.Now().UTC(), LastError: "The engine has not been asked yet."})
+	return s
+}
+
+// Attach says which pool runs the tasks. The pool needs the service as its queue, so it is made after it.
+func (s *Service) Attach(r Runner) { s.runner.Store(&r) }
+
+// Close ends all streams.
+func (s *Service) Close() {
+	s.workspaces.Close()
+	s.tasks.Close()
+	s.engines.Close()
+}
+
+// update is how a workspace changes: committed, then published.
+func (s *Service) update(ctx context.Context, id string, change func(*Draft) error) (Change, error) {
+	ch, err := s.store.Update(ctx, id, change)
+	if err != nil {
+		return Change{}, err
+	}
+	s.publish(ch)
+	return ch, nil
+}
+
+func (s *Service) publish(ch Change) {
+	for _, t := range ch.Tasks {
+		s.tasks.Publish(t.ID, t)
+	}
+	s.workspaces.Publish(ch.Workspace.ID, ch)
+	for _, t := range ch.Tasks {
+		if t.Status.Waiting() {
+			(*s.runner.Load()).Wake()
+			return
+		}
+	}
+}
+
+// Engine is what is known of the engine.
+func (s *Service) Engine() EngineHealth { return *s.engine.Load() }
+
+// RecordEngine takes in what was learnt of the engine. Since is kept while the status stays the same.
+func (s *Service) RecordEngine(h EngineHealth) {
+	if have := s.Engine(); have.Status == h.Status {
+		h.Since = have.Since
+		if have == h {
+			return
+		}
+	}
+	s.engine.Store(&h)
+	s.engines.Publish(struct{}{}, h)
+	if h.Status == EngineHealthy {
+		(*s.runner.Load()).Wake()
+	}
+}
+
+// Record takes in what the engine was seen to have of a workspace. It is the one writer of what was observed. A workspace
+// that is gone meanwhile is no error: there is nothing left to know.
+func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspace, error) {
+	ch, err := s.update(ctx, id, func(d *Draft) error {
+		d.Workspace.Observed = seen
+		return nil
+	})
+	if CodeOf(err) == NotFound {
+		return Workspace{}, nil
+	}
+	return ch.Workspace, err
+}
+
+// Get finds a workspace without asking who wants it: for tasks and the monitor.
+func (s *Service) Get(ctx context.Context, id string) (Workspace, error) { return s.store.Workspace(ctx, id) }
+
+// Each visits every workspace, a page at a time.
+func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {
+	const page = 200 // rows held at once
+	q := Query{Window: Window{First: page}, OrderBy: ByCreatedAt}
+	for {
+		p, err := s.store.Workspaces(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, w := range p.Items {
+			if err := visit(w); err != nil {
+				return err
+			}
+		}
+		if !p.HasNext {
+			return nil
+		}
+		q.After = p.Cursors[len(p.Cursors)-1]
+	}
+}
+
+// subnetBlock is how long a subnet that turned out to be taken by somebody else is left alone.
+const subnetBlock = time.Hour
+
+// MoveSubnet gives a workspace another subnet, because its own turned out to be in use outside this server.
+func (s *Service) MoveSubnet(ctx context.Context, id string) (Workspace, error) {
+	ch, err := s.store.MoveSubnet(ctx, id, s.config.NetworkPool, time.Now().UTC().Add(subnetBlock))
+	if err != nil {
+		return Workspace{}, err
+	}
+	s.publish(ch)
+	return ch.Workspace, nil
+}

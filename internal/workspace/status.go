@@ -1,0 +1,167 @@
+package workspace
+
+import (
+	"fmt"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// Status is what a workspace is now, in one word. It is computed, never set.
+type Status string
+
+// The statuses.
+const (
+	Pending  Status = "PENDING"
+	Starting Status = "STARTING"
+	Active   Status = "ACTIVE"
+	Stopping Status = "STOPPING"
+	Inactive Status = "INACTIVE"
+	Failing  Status = "FAILED"
+	Deleting Status = "DELETING"
+)
+
+// Facts is all that the status depends on.
+type Facts struct {
+	Desired DesiredState
+	State   ContainerState
+	Making  bool // a live task makes or starts the container
+	Halting bool // a live task stops it
+	Failed  bool // the last task failed for good
+}
+
+// StatusOf is the status table; docs/status.md holds the same one.
+//
+//	desired  container                         work        status
+//	DELETED  any                               any         DELETING
+//	RUNNING  running                           any         ACTIVE
+//	RUNNING  none                              making      PENDING
+//	RUNNING  any other                         making      STARTING
+//	RUNNING  none or any other                 none        FAILED
+//	STOPPED  running, paused, restarting       halting     STOPPING
+//	STOPPED  running, paused, restarting       failed      FAILED
+//	STOPPED  running                           none        ACTIVE    (somebody else started it)
+//	STOPPED  restarting                        none        STARTING
+//	STOPPED  paused                            none        INACTIVE
+//	STOPPED  none                              making      PENDING
+//	STOPPED  none                              failed      FAILED    (it could not be made)
+//	STOPPED  none, created, exited, dead, …    any other   INACTIVE
+func StatusOf(f Facts) Status {
+	switch f.Desired {
+	case WantDeleted:
+		return Deleting
+	case WantRunning:
+		return statusWanted(f)
+	default:
+		return statusUnwanted(f)
+	}
+}
+
+func statusWanted(f Facts) Status {
+	switch {
+	case f.State == ContainerRunning:
+		return Active
+	case f.Making && f.State == NoContainer:
+		return Pending
+	case f.Making:
+		return Starting
+	default:
+		return Failing
+	}
+}
+
+func statusUnwanted(f Facts) Status {
+	switch f.State {
+	case ContainerRunning, ContainerPaused, ContainerRestarting:
+		switch {
+		case f.Halting:
+			return Stopping
+		case f.Failed:
+			return Failing
+		case f.State == ContainerRunning:
+			return Active
+		case f.State == ContainerRestarting:
+			return Starting
+		}
+	case NoContainer:
+		switch {
+		case f.Making:
+			return Pending
+		case f.Failed:
+			return Failing
+		}
+	}
+	return Inactive
+}
+
+// factsOf gathers what the status of w depends on. live are its live tasks.
+func factsOf(w Workspace, live []task.Task) Facts {
+	f := Facts{Desired: w.DesiredState, State: w.Observed.State(), Failed: w.Failure != nil}
+	for _, t := range live {
+		switch t.Type {
+		case task.Create, task.Start, task.Restart:
+			f.Making = true
+		case task.Stop:
+			f.Halting = true
+		case task.Sync: // brings about whatever is desired
+			f.Making = f.Making || w.DesiredState == WantRunning
+			f.Halting = f.Halting || w.DesiredState == WantStopped
+		case task.Delete:
+		}
+	}
+	return f
+}
+
+// reasonOf says in words why w has its status; nil when there is nothing to explain.
+func reasonOf(w Workspace, live []task.Task) *string {
+	var why string
+	switch w.Status {
+	case Failing:
+		why = whyFailed(w)
+	case Active:
+		if w.DesiredState == WantStopped {
+			why = "It runs although it was stopped: something outside this server started it. Stop it again, or start it to keep it running."
+		}
+	case Inactive:
+		if w.Observed.State() == ContainerPaused {
+			why = "The container was paused outside this server. Start it to let it go on, or stop it."
+		}
+	case Pending, Starting, Stopping, Deleting:
+		why = whyNotYet(w, live)
+	}
+	if why == "" {
+		return nil
+	}
+	return &why
+}
+
+func whyFailed(w Workspace) string {
+	if w.Failure != nil {
+		return w.Failure.Message
+	}
+	c := w.Observed.Container
+	switch {
+	case c == nil:
+		return "The container is gone: something outside this server removed it. Start or sync the workspace to make it again."
+	case c.State == ContainerPaused:
+		return "The container was paused outside this server. Start the workspace to let it go on."
+	case c.OOMKilled:
+		return fmt.Sprintf("The container exited with code %d: it was killed because it ran out of memory. Raise its memory limit or start it again.", c.ExitCode)
+	case c.State == ContainerExited:
+		return fmt.Sprintf("The container exited with code %d by itself. Start the workspace to run it again.", c.ExitCode)
+	default:
+		return fmt.Sprintf("The container is %s and nothing is under way to start it. Start the workspace again.", c.State)
+	}
+}
+
+// whyNotYet tells of the try that failed, when one has.
+func whyNotYet(w Workspace, live []task.Task) string {
+	if w.Status == Deleting && len(live) == 0 && w.Failure != nil {
+		return w.Failure.Message
+	}
+	for _, t := range live {
+		if t.Failure != nil {
+			return fmt.Sprintf("Try %d of %d failed: %s", t.Attempt, t.MaxAttempts, t.Failure.Message)
+		}
+	}
+	return ""
+}

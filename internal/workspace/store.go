@@ -1,0 +1,90 @@
+package workspace
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// Store keeps workspaces and tasks. What does not exist is an *Error with NotFound; a name that is taken is one with
+// Conflict; everything else is a fault. Each writing method is one transaction, and returns what it changed.
+type Store interface {
+	// Create inserts a workspace with its first tasks, and reserves the lowest free subnet of pool for it.
+	Create(ctx context.Context, d *Draft, pool netip.Prefix) (Change, error)
+	// Update locks a workspace and its live tasks, lets change alter the draft, and writes what differs. An error of change
+	// rolls everything back. It is the only way in which a workspace changes.
+	Update(ctx context.Context, id string, change func(*Draft) error) (Change, error)
+	// MoveSubnet gives a workspace another subnet; the old one is not given to anybody before blockedUntil.
+	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, blockedUntil time.Time) (Change, error)
+
+	Workspace(ctx context.Context, id string) (Workspace, error)
+	// WorkspacesByID leaves out what does not exist.
+	WorkspacesByID(ctx context.Context, ids []string) (map[string]Workspace, error)
+	Workspaces(ctx context.Context, q Query) (Page[Workspace], error)
+	Task(ctx context.Context, id string) (task.Task, error)
+	TasksByID(ctx context.Context, ids []string) (map[string]task.Task, error)
+	Tasks(ctx context.Context, q TaskQuery) (Page[task.Task], error)
+	// QueuePositions counts, for each waiting task, those that stand before it.
+	QueuePositions(ctx context.Context, ids []string) (map[string]int, error)
+	QueueDepth(ctx context.Context) (QueueDepth, error)
+
+	// Claim, Extend, Report and Reclaim are as in task.Queue, and return the tasks as they are now.
+	Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error)
+	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
+	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
+	Reclaim(ctx context.Context) ([]task.Task, error)
+}
+
+// QueueDepth is how full the queue is.
+type QueueDepth struct {
+	Queued       int
+	OldestQueued *time.Time // creation of the oldest task that waits and is due
+}
+
+// Window is a page asked for, after the Relay specification. Exactly one of First and Last is positive.
+type Window struct {
+	First, Last   int
+	After, Before string // cursors of edges; empty: none
+}
+
+// Page is a window's answer, in the order asked for. Cursors[i] belongs to Items[i].
+type Page[T any] struct {
+	Items       []T
+	Cursors     []string
+	HasNext     bool
+	HasPrevious bool
+	Total       int // without the window
+}
+
+// Query selects workspaces: all that is given must hold.
+type Query struct {
+	Window
+	OwnerID      string // empty: everybody's
+	IDs          []string
+	Status       []Status
+	NameContains string
+	Labels       []Label
+	OrderBy      OrderField
+	Descending   bool
+}
+
+// OrderField is what workspaces are ordered by.
+type OrderField string
+
+// The order fields.
+const (
+	ByCreatedAt OrderField = "CREATED_AT"
+	ByUpdatedAt OrderField = "UPDATED_AT"
+	ByName      OrderField = "NAME"
+)
+
+// TaskQuery selects tasks, newest first: all that is given must hold.
+type TaskQuery struct {
+	Window
+	OwnerID     string // empty: everybody's
+	WorkspaceID string
+	Types       []task.Type
+	Status      []task.Status
+}

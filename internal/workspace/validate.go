@@ -1,0 +1,213 @@
+package workspace
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what a workspace may be told. They keep one row under about 100 kB, and what is read in one page under 10 MB.
+const (
+	maxName        = 100 // characters
+	maxImage       = 255 // bytes, as registries have it
+	maxArguments   = 100 // of the command
+	maxArgument    = 4096
+	maxVariables   = 100
+	maxVariable    = 16 << 10
+	maxEnvironment = 64 << 10 // all names and values together
+	maxLabels      = 50
+	maxLabelKey    = 63
+	maxLabelValue  = 255
+)
+
+// Limits of a container: the default, the least that a shell lives with, and the most that is accepted whatever the machine.
+const (
+	defaultCPUs   = 1.0
+	minCPUs       = 0.01
+	defaultMemory = 512 << 20
+	minMemory     = 6 << 20 // the engine's own least
+	maxMemory     = 1 << 50
+	defaultPids   = 512
+	minPids       = 2 // the init and the command
+	maxPids       = 1 << 15
+)
+
+// keepAlive is the command of a workspace that names none: a place to work in, that ends at once when it is told to.
+var keepAlive = []string{"sleep", "infinity"}
+
+var (
+	// imageRef is host/path:tag@digest, after the grammar of OCI references.
+	imageRef = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?` +
+		`[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*` +
+		`(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	labelKey     = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
+)
+
+// newSpec checks what a workspace is to be and fills in the defaults.
+func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) {
+	spec := Spec{
+		Name: in.Name, ProjectPath: id, Image: s.config.DefaultImage, Command: keepAlive,
+		Environment: in.Environment, Labels: in.Labels,
+		Resources: in.Resources.over(s.defaultResources()),
+	}
+	if in.Image != nil {
+		spec.Image = *in.Image
+	}
+	if in.Command != nil {
+		spec.Command = in.Command
+	}
+	if in.ProjectPath != nil {
+		spec.ProjectPath = *in.ProjectPath
+	}
+	for _, err := range []error{
+		checkName(spec.Name), checkImage(spec.Image), checkCommand(spec.Command), checkEnvironment(spec.Environment),
+		checkLabels(spec.Labels), s.checkResources(in.Resources),
+	} {
+		if err != nil {
+			return Spec{}, err
+		}
+	}
+	return spec, s.projects.Check(actor.ID, spec.ProjectPath)
+}
+
+func (s *Service) checkUpdate(in UpdateInput) error {
+	if in.Name != nil {
+		if err := checkName(*in.Name); err != nil {
+			return err
+		}
+	}
+	if err := checkLabels(in.Labels); err != nil {
+		return err
+	}
+	return s.checkResources(in.Resources)
+}
+
+// over puts what is asked for over what is there.
+func (in ResourcesInput) over(have Resources) Resources {
+	if in.Cpus != nil {
+		have.Cpus = *in.Cpus
+	}
+	if in.MemoryBytes != nil {
+		have.MemoryBytes = *in.MemoryBytes
+	}
+	if in.Pids != nil {
+		have.Pids = *in.Pids
+	}
+	return have
+}
+
+// defaultResources never ask for more than the machine has.
+func (s *Service) defaultResources() Resources {
+	r := Resources{Cpus: defaultCPUs, MemoryBytes: defaultMemory, Pids: defaultPids}
+	if e := s.Engine(); e.MemoryBytes > 0 {
+		r.MemoryBytes = min(r.MemoryBytes, e.MemoryBytes)
+	}
+	return r
+}
+
+func checkName(name string) error {
+	field := []string{"input", "name"}
+	switch n := utf8.RuneCountInString(name); {
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return badInput("The name must not contain control characters.", field...)
+	case n == 0 || n > maxName:
+		return badInput(fmt.Sprintf("The name must have 1 to %d characters.", maxName), field...)
+	case strings.TrimSpace(name) != name:
+		return badInput("The name must not begin or end with a space.", field...)
+	}
+	return nil
+}
+
+func checkImage(image string) error {
+	if len(image) > maxImage || !imageRef.MatchString(image) {
+		return badInput("The image must be a reference such as alpine:3.20 or registry.example/team/tool:1.", "input", "image")
+	}
+	return nil
+}
+
+func checkCommand(command []string) error {
+	if len(command) > maxArguments {
+		return badInput(fmt.Sprintf("The command may have at most %d words.", maxArguments), "input", "command")
+	}
+	for i, word := range command {
+		if len(word) > maxArgument || strings.ContainsRune(word, 0) || !utf8.ValidString(word) || i == 0 && word == "" {
+			return badInput(fmt.Sprintf("Each word of the command must be text of at most %d bytes, and the first must not be empty.", maxArgument),
+				"input", "command", strconv.Itoa(i))
+		}
+	}
+	return nil
+}
+
+func checkEnvironment(environment []EnvironmentVariable) error {
+	if len(environment) > maxVariables {
+		return badInput(fmt.Sprintf("The environment may have at most %d variables.", maxVariables), "input", "environment")
+	}
+	seen, total := make(map[string]bool, len(environment)), 0
+	for i, v := range environment {
+		at := strconv.Itoa(i)
+		switch total += len(v.Name) + len(v.Value); {
+		case !variableName.MatchString(v.Name) || len(v.Name) > maxLabelValue:
+			return badInput("The name of a variable must have letters, digits and underscores only, and not begin with a digit.", "input", "environment", at, "name")
+		case seen[v.Name]:
+			return badInput("The variable is given twice. Keep one of them.", "input", "environment", at, "name")
+		case len(v.Value) > maxVariable || strings.ContainsRune(v.Value, 0) || !utf8.ValidString(v.Value):
+			return badInput(fmt.Sprintf("The value must be text of at most %d bytes.", maxVariable), "input", "environment", at, "value")
+		case total > maxEnvironment:
+			return badInput(fmt.Sprintf("The environment may have at most %d bytes in all.", maxEnvironment), "input", "environment")
+		}
+		seen[v.Name] = true
+	}
+	return nil
+}
+
+func checkLabels(labels []Label) error {
+	if len(labels) > maxLabels {
+		return badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "input", "labels")
+	}
+	seen := make(map[string]bool, len(labels))
+	for i, l := range labels {
+		at := strconv.Itoa(i)
+		switch {
+		case len(l.Key) > maxLabelKey || !labelKey.MatchString(l.Key):
+			return badInput(fmt.Sprintf("A label's key must have 1 to %d letters, digits, dots, dashes, underscores or slashes.", maxLabelKey), "input", "labels", at, "key")
+		case seen[l.Key]:
+			return badInput("The label is given twice. Keep one of them.", "input", "labels", at, "key")
+		case len(l.Value) > maxLabelValue || strings.ContainsFunc(l.Value, unicode.IsControl) || !utf8.ValidString(l.Value):
+			return badInput(fmt.Sprintf("A label's value must be text of at most %d bytes.", maxLabelValue), "input", "labels", at, "value")
+		}
+		seen[l.Key] = true
+	}
+	return nil
+}
+
+// checkResources refuses limits that the engine's machine does not have, once it has been seen.
+func (s *Service) checkResources(in ResourcesInput) error {
+	machine := s.Engine()
+	if in.Cpus != nil {
+		most := float64(machine.CPUs)
+		if machine.CPUs == 0 {
+			most = math.MaxInt16
+		}
+		if !(*in.Cpus >= minCPUs && *in.Cpus <= most) {
+			return badInput(fmt.Sprintf("The number of cores must be between %g and %g.", minCPUs, most), "input", "resources", "cpus")
+		}
+	}
+	if in.MemoryBytes != nil {
+		most := machine.MemoryBytes
+		if most == 0 {
+			most = maxMemory
+		}
+		if *in.MemoryBytes < minMemory || *in.MemoryBytes > most {
+			return badInput(fmt.Sprintf("The memory must be between %d and %d bytes.", minMemory, most), "input", "resources", "memoryBytes")
+		}
+	}
+	if in.Pids != nil && (*in.Pids < minPids || *in.Pids > maxPids) {
+		return badInput(fmt.Sprintf("The number of processes must be between %d and %d.", minPids, maxPids), "input", "resources", "pids")
+	}
+	return nil
+}
