@@ -127,15 +127,38 @@ func (b *bench) fails(err error, kinds ...engine.Kind) {
 	if err == nil {
 		b.Fatalf("no error, want one of kind %q", kinds)
 	}
-	if !isEngineError(err) {
-		b.Errorf("%T is not an *engine.Error: %v", err, err)
+	if !saysWhat(err) {
+		b.Errorf("%T is not an *engine.Error that says what was attempted: %v", err, err)
 	}
 	for _, kind := range kinds {
 		if engine.Is(err, kind) {
 			return
 		}
 	}
-	b.Errorf("error of kind %q, want %q: %v", engine.KindOf(err), kinds, err)
+	b.Errorf("error of kind %q, want one of %q: %v", engine.KindOf(err), kinds, err)
+}
+
+// rivals is how many callers ask for the same thing at once.
+const rivals = 8
+
+// oneWins makes the call from several goroutines at once and wants one success, and of all others an error of one of the kinds.
+func (b *bench) oneWins(call func() error, kinds ...engine.Kind) {
+	b.Helper()
+	results := make(chan error, rivals)
+	for range rivals {
+		go func() { results <- call() }()
+	}
+	won := 0
+	for range rivals {
+		if err := <-results; err == nil {
+			won++
+		} else {
+			b.fails(err, kinds...)
+		}
+	}
+	if won != 1 {
+		b.Errorf("%d of %d calls succeeded, want 1", won, rivals)
+	}
 }
 
 // network makes the subtest's network on the i-th subnet, once.

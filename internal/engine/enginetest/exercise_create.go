@@ -42,6 +42,13 @@ func exerciseCreation(run runner) {
 			b.Errorf("with other labels: %+v", list)
 		}
 	})
+	run("of many who ask for the same container at once one gets it", func(b *bench) {
+		spec := b.spec("c")
+		b.oneWins(func() error {
+			_, err := b.engine.CreateContainer(b.ctx, spec)
+			return err
+		}, engine.KindConflict)
+	})
 	run("the isolation that was asked for is read back", func(b *bench) { exerciseIsolation(b) })
 	run("limits change on a container that was made and on one that runs", func(b *bench) {
 		spec := b.spec("c")

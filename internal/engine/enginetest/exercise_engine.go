@@ -7,9 +7,10 @@ import (
 	"github.com/aicli/aicli-web/internal/engine"
 )
 
-func isEngineError(err error) bool {
-	_, ok := errors.AsType[*engine.Error](err)
-	return ok
+// saysWhat reports whether err is an *engine.Error that says what was attempted.
+func saysWhat(err error) bool {
+	e, ok := errors.AsType[*engine.Error](err)
+	return ok && e.Op != "" && e.Err != nil
 }
 
 func exerciseEngine(run runner) {

@@ -38,6 +38,12 @@ func exerciseNetworks(run runner) {
 		_, err := b.engine.CreateNetwork(b.ctx, spec)
 		b.fails(err, engine.KindConflict)
 	})
+	run("of many who ask for the same network at once one gets it", func(b *bench) {
+		b.oneWins(func() error {
+			_, err := b.engine.CreateNetwork(b.ctx, b.networkSpec(0))
+			return err
+		}, engine.KindConflict, engine.KindAddressInUse)
+	})
 	run("a subnet that overlaps another one is in use", func(b *bench) {
 		b.network(0)
 		same := b.networkSpec(1)

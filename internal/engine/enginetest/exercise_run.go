@@ -38,7 +38,9 @@ func exerciseRuns(run runner) {
 		b.must(b.engine.StopContainer(b.ctx, id, grace))
 		b.until(stream, id, "die")
 		b.must(b.engine.StartContainer(b.ctx, id))
-		b.inState(id, engine.Running)
+		if c := b.inState(id, engine.Running); c.StartedAt.Before(c.FinishedAt) {
+			b.Errorf("started at %s, before it finished at %s", c.StartedAt, c.FinishedAt)
+		}
 	})
 	run("a command that cannot be run is invalid", func(b *bench) {
 		spec := b.spec("c")

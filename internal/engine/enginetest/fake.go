@@ -36,7 +36,8 @@ const callsMax = 10_000
 // made in that bubble.
 //
 // A container's command is not run but read: what is below Missing cannot be run, `true`, `false` and `sh -c "exit N"` end at
-// once, a command that contains `trap ” TERM` must be killed, and every other one runs until it is told to end.
+// once, a shell whose script begins with an empty trap of TERM must be killed, and every other command runs until it is
+// told to end.
 type Fake struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every change, to wake who waits for one

@@ -147,6 +147,37 @@ func TestFakeDown(t *testing.T) {
 	})
 }
 
+func TestFakeStreams(t *testing.T) {
+	t.Run("a reader that falls too far behind loses the stream and is told", func(t *testing.T) {
+		f := enginetest.New()
+		id := running(t, f, "sleep", "600")
+		stream, err := f.Events(t.Context(), nil, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		const tooMany = 10_000
+		for range tooMany {
+			f.Pause(id)
+		}
+		for read := 0; ; read++ {
+			if _, err := stream.Next(); err != nil {
+				if !engine.Is(err, engine.KindUnavailable) || read == 0 || read == tooMany {
+					t.Errorf("after %d events: %v", read, err)
+				}
+				return
+			}
+		}
+	})
+	t.Run("a stream whose opening fails is not given", func(t *testing.T) {
+		f := enginetest.New()
+		f.FailAfter("Events", enginetest.Fault(engine.KindTimeout))
+		if s, err := f.Events(t.Context(), nil, time.Time{}); s != nil || !engine.Is(err, engine.KindTimeout) {
+			t.Errorf("got %v, %v", s, err)
+		}
+	})
+}
+
 func TestFakeTime(t *testing.T) {
 	t.Run("a pull waits at its gate", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -41,7 +41,7 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 				return refuse(engine.KindInternal, "no available IPv4 addresses on this network")
 			}
 		}
-		c.state, c.started, c.finished = engine.Running, time.Now(), time.Time{}
+		c.state, c.started = engine.Running, time.Now() // when the last run ended stays, as with Docker
 		c.exitCode, c.oomKilled, c.err, c.usage = 0, false, "", nil
 		c.runs++
 		f.publishContainer("start", c)
