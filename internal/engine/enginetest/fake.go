@@ -1,6 +1,6 @@
 // Package enginetest stands in for an engine in tests. It owns Fake, an engine in memory whose faults can be ordered, and
-// Exercise, the contract that every engine passes. It never starts a process, opens a socket or reads a file, and no
-// package but a test imports it.
+// Exercise, the contract that every engine passes. It never starts a process, opens a socket or reads a file, and only
+// tests import it.
 package enginetest
 
 import (
