@@ -10,7 +10,7 @@ help: ## List the targets
 
 .PHONY: test
 test: vet ## Run every check and test
-	go test -race -timeout 10m ./...
+	scripts/with-postgres.sh go test -race -timeout 10m ./...
 
 .PHONY: vet
 vet: ## Static checks that come with Go

@@ -50,8 +50,9 @@ func (d *Draft) Now() time.Time { return d.now }
 
 // Enqueue adds a task. What failed before is over: something new is asked for.
 func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task {
+	id := NewID(TaskPrefix)
 	t := task.Task{
-		ID: NewID(TaskPrefix), Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
+		ID: id, Lease: task.Lease{TaskID: id}, Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
 		RequestedBy: by, MaxAttempts: maxAttempts, Params: params, CreatedAt: d.now, RunAt: d.now,
 	}
 	d.Workspace.Failure = nil

@@ -136,7 +136,9 @@ func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspa
 }
 
 // Get finds a workspace without asking who wants it: for tasks and the monitor.
-func (s *Service) Get(ctx context.Context, id string) (Workspace, error) { return s.store.Workspace(ctx, id) }
+func (s *Service) Get(ctx context.Context, id string) (Workspace, error) {
+	return s.store.Workspace(ctx, id)
+}
 
 // Each visits every workspace, a page at a time.
 func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {

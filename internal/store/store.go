@@ -1,0 +1,176 @@
+// Package store keeps workspaces and tasks in PostgreSQL or SQLite. It is the only importer of GORM: its rows never leave it.
+// Every change of a workspace goes through save, in one transaction with its tasks. It publishes nothing and decides nothing.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/libtnb/sqlite"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// Dialect says which database it is.
+type Dialect string
+
+// The dialects.
+const (
+	Postgres Dialect = "postgres"
+	SQLite   Dialect = "sqlite"
+)
+
+// DB is a store. SQLite has one connection that writes and some that read; for PostgreSQL both are one pool.
+type DB struct {
+	dialect Dialect
+	write   *gorm.DB
+	read    *gorm.DB
+	now     func() time.Time
+}
+
+var _ workspace.Store = (*DB)(nil)
+
+const (
+	// connections is the size of a pool of connections: a transaction is short, so a few serve many requests.
+	connections = 16
+	// sqliteBusy is how long a writer waits for another process.
+	sqliteBusy = 10 * time.Second
+)
+
+// Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
+func Open(dialect Dialect, dsn string) (*DB, error) {
+	db := &DB{dialect: dialect, now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
+	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
+	var err error
+	switch dialect {
+	case Postgres:
+		if db.write, err = open(postgres.New(postgres.Config{DSN: dsn}), config, connections); err != nil {
+			return nil, err
+		}
+		db.read = db.write
+	case SQLite:
+		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
+			return nil, fmt.Errorf("make the directory of the database: %w", err)
+		}
+		if db.write, err = open(sqlite.Open(sqliteDSN(dsn)+"&_txlock=immediate"), config, 1); err != nil {
+			return nil, err
+		}
+		if db.read, err = open(sqlite.Open(sqliteDSN(dsn)+"&_pragma=query_only(1)"), config, connections); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	default:
+		return nil, fmt.Errorf("no such database dialect: %s", dialect)
+	}
+	return db, nil
+}
+
+func sqliteDSN(path string) string {
+	return fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)",
+		path, sqliteBusy.Milliseconds())
+}
+
+func open(dialector gorm.Dialector, config *gorm.Config, most int) (*gorm.DB, error) {
+	g, err := gorm.Open(dialector, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	pool, err := g.DB()
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	pool.SetMaxOpenConns(most)
+	pool.SetMaxIdleConns(most)
+	return g, nil
+}
+
+// Close lets go of the connections.
+func (db *DB) Close() error {
+	var errs []error
+	for _, g := range []*gorm.DB{db.write, db.read} {
+		if g == nil {
+			continue
+		}
+		pool, err := g.DB()
+		if err == nil {
+			err = pool.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	pool, err := db.read.DB()
+	if err != nil {
+		return err
+	}
+	return pool.PingContext(ctx)
+}
+
+// Describe names the database and its version, for example "PostgreSQL 15.18".
+func (db *DB) Describe(ctx context.Context) (string, error) {
+	query, name := "SHOW server_version", "PostgreSQL"
+	if db.dialect == SQLite {
+		query, name = "SELECT sqlite_version()", "SQLite"
+	}
+	var version string
+	if err := db.read.WithContext(ctx).Raw(query).Scan(&version).Error; err != nil {
+		return "", fmt.Errorf("ask for the database's version: %w", err)
+	}
+	version, _, _ = strings.Cut(version, " ")
+	return name + " " + version, nil
+}
+
+// Installation is the id of this database, made by whoever asks first.
+func (db *DB) Installation(ctx context.Context) (string, error) {
+	var id string
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		if err := db.lock(tx, lockInstallation); err != nil {
+			return err
+		}
+		if err := tx.Raw("SELECT id FROM installation").Scan(&id).Error; err != nil || id != "" {
+			return err
+		}
+		id = workspace.NewID("inst_")
+		return tx.Exec("INSERT INTO installation (id) VALUES (?)", id).Error
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the installation's id: %w", err)
+	}
+	return id, nil
+}
+
+// Advisory locks of PostgreSQL, held to the end of a transaction. SQLite has one writer anyway.
+const (
+	lockInstallation = 0x61696331
+	lockSubnets      = 0x61696332
+)
+
+func (db *DB) lock(tx *gorm.DB, key int64) error {
+	if db.dialect != Postgres {
+		return nil
+	}
+	return tx.Exec("SELECT pg_advisory_xact_lock(?)", key).Error
+}
+
+func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	return db.write.WithContext(ctx).Transaction(fn, &sql.TxOptions{})
+}
+
+// forUpdate is what makes a SELECT lock its rows.
+func (db *DB) forUpdate() string {
+	if db.dialect == Postgres {
+		return " FOR UPDATE"
+	}
+	return ""
+}

@@ -1,0 +1,427 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var pool = netip.MustParsePrefix("10.213.0.0/16")
+
+const lease = time.Minute
+
+// add makes a workspace of owner with a CREATE task.
+func add(t *testing.T, db *store.DB, owner, name string) workspace.Change {
+	t.Helper()
+	ch, err := create(t.Context(), db, owner, name, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
+}
+
+func create(ctx context.Context, db *store.DB, owner, name string, pool netip.Prefix) (workspace.Change, error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	d := workspace.NewDraft(workspace.Workspace{
+		ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: owner, CreatedAt: now, DesiredState: workspace.WantRunning,
+		Spec: workspace.Spec{
+			Name: name, ProjectPath: name, Image: "alpine", Command: []string{"sleep", "1"},
+			Environment: []workspace.EnvironmentVariable{{Name: "A", Value: "b", Secret: true}},
+			Labels:      []workspace.Label{{Key: "team", Value: name}},
+			Resources:   workspace.Resources{Cpus: 0.5, MemoryBytes: 1 << 26, Pids: 64},
+		},
+	}, nil, now)
+	d.Enqueue(task.Create, owner, task.Params{Grace: time.Second, DiscardUntil: now})
+	return db.Create(ctx, d, pool)
+}
+
+func finish(t *testing.T, db *store.DB, claimed task.Task, o task.Outcome) workspace.Change {
+	t.Helper()
+	ch, err := db.Update(t.Context(), claimed.WorkspaceID, func(d *workspace.Draft) error {
+		d.Finish(claimed.ID, o)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
+}
+
+func claim(t *testing.T, db *store.DB, limit int) []task.Task {
+	t.Helper()
+	tasks, err := db.Claim(t.Context(), "pool", limit, lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tasks
+}
+
+func TestWorkspaces(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		t.Run("what was created is read back as it was", func(t *testing.T) {
+			made := add(t, db, "ann", "one")
+			read, err := db.Workspace(t.Context(), made.Workspace.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := fmt.Sprintf("%+v", read), fmt.Sprintf("%+v", made.Workspace); got != want {
+				t.Errorf("read\n%s\nwant\n%s", got, want)
+			}
+			if read.Status != workspace.Pending || read.Version != 1 || read.ActiveTaskCount != 1 || read.Subnet != "10.213.0.0/28" {
+				t.Errorf("got %s, version %d, %d tasks, subnet %s", read.Status, read.Version, read.ActiveTaskCount, read.Subnet)
+			}
+			read2, err := db.Task(t.Context(), made.Tasks[0].ID)
+			if err != nil || fmt.Sprintf("%+v", read2) != fmt.Sprintf("%+v", made.Tasks[0]) {
+				t.Errorf("read %+v (%v), want %+v", read2, err, made.Tasks[0])
+			}
+		})
+		t.Run("a name is taken for its owner alone, and nothing is left of the second", func(t *testing.T) {
+			add(t, db, "bob", "same")
+			_, err := create(t.Context(), db, "bob", "same", pool)
+			if workspace.CodeOf(err) != workspace.Conflict {
+				t.Fatalf("got %v, want a conflict", err)
+			}
+			add(t, db, "eve", "same")
+			p, err := db.Tasks(t.Context(), workspace.TaskQuery{OwnerID: "bob", Window: workspace.Window{First: 10}})
+			if err != nil || p.Total != 1 {
+				t.Errorf("bob has %d tasks (%v), want 1", p.Total, err)
+			}
+		})
+		t.Run("a change that fails changes nothing", func(t *testing.T) {
+			made := add(t, db, "ann", "fails")
+			no := errors.New("no")
+			_, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+				d.Workspace.Name = "other"
+				d.Enqueue(task.Stop, "ann", task.Params{})
+				return no
+			})
+			read, readErr := db.Workspace(t.Context(), made.Workspace.ID)
+			if !errors.Is(err, no) || readErr != nil || read.Name != "fails" || read.Version != 1 {
+				t.Errorf("got %v, %v, %+v", err, readErr, read)
+			}
+		})
+		t.Run("a change of nothing writes nothing", func(t *testing.T) {
+			made := add(t, db, "ann", "idle")
+			ch, err := db.Update(t.Context(), made.Workspace.ID, func(*workspace.Draft) error { return nil })
+			if err != nil || ch.Workspace.Version != 1 {
+				t.Errorf("version %d, %v", ch.Workspace.Version, err)
+			}
+		})
+		t.Run("an unknown id is not found", func(t *testing.T) {
+			_, err := db.Workspace(t.Context(), "ws_none")
+			_, updateErr := db.Update(t.Context(), "ws_none", func(*workspace.Draft) error { return nil })
+			_, taskErr := db.Task(t.Context(), "task_none")
+			for _, err := range []error{err, updateErr, taskErr} {
+				if workspace.CodeOf(err) != workspace.NotFound {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+		t.Run("writers at once lose no change", func(t *testing.T) {
+			made := add(t, db, "ann", "busy")
+			var writers sync.WaitGroup
+			for range 20 {
+				writers.Go(func() {
+					if _, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+						d.Workspace.Resources.Pids++
+						return nil
+					}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			writers.Wait()
+			read, err := db.Workspace(t.Context(), made.Workspace.ID)
+			if err != nil || read.Version != 21 || read.Resources.Pids != 84 {
+				t.Errorf("version %d, pids %d, %v", read.Version, read.Resources.Pids, err)
+			}
+		})
+	})
+}
+
+func TestSubnets(t *testing.T) {
+	small := netip.MustParsePrefix("10.9.0.0/27") // two networks
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		first, err := create(t.Context(), db, "ann", "a", small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = create(t.Context(), db, "ann", "b", small); err != nil {
+			t.Fatal(err)
+		}
+		t.Run("a pool that is full says so and leaves no row", func(t *testing.T) {
+			_, err := create(t.Context(), db, "ann", "c", small)
+			p, listErr := db.Workspaces(t.Context(), workspace.Query{Window: workspace.Window{First: 5}})
+			if workspace.CodeOf(err) != workspace.QuotaExceeded || listErr != nil || p.Total != 2 {
+				t.Errorf("got %v; %d workspaces, %v", err, p.Total, listErr)
+			}
+		})
+		t.Run("a subnet is given back with its workspace", func(t *testing.T) {
+			if _, err := db.Update(t.Context(), first.Workspace.ID, func(d *workspace.Draft) error { d.Removed = true; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			again, err := create(t.Context(), db, "ann", "d", small)
+			if err != nil || again.Workspace.Subnet != first.Workspace.Subnet {
+				t.Errorf("got %s (%v), want %s", again.Workspace.Subnet, err, first.Workspace.Subnet)
+			}
+		})
+		t.Run("a subnet that is in use elsewhere is left alone for a while", func(t *testing.T) {
+			made := add(t, db, "ann", "moves")
+			moved, err := db.MoveSubnet(t.Context(), made.Workspace.ID, pool, time.Now().Add(time.Hour))
+			next := add(t, db, "ann", "next")
+			if err != nil || moved.Workspace.Subnet == made.Workspace.Subnet || next.Workspace.Subnet == made.Workspace.Subnet {
+				t.Errorf("%s moved to %s (%v), and the next has %s", made.Workspace.Subnet, moved.Workspace.Subnet, err, next.Workspace.Subnet)
+			}
+		})
+		t.Run("sixty creations at once have sixty subnets", func(t *testing.T) {
+			subnets := make([]string, 60)
+			var creators sync.WaitGroup
+			for i := range subnets {
+				creators.Go(func() {
+					ch, err := create(t.Context(), db, "crowd", fmt.Sprint("w", i), pool)
+					if err != nil {
+						t.Error(err)
+					}
+					subnets[i] = ch.Workspace.Subnet
+				})
+			}
+			creators.Wait()
+			slices.Sort(subnets)
+			if n := len(slices.Compact(subnets)); n != 60 {
+				t.Errorf("got %d subnets", n)
+			}
+		})
+	})
+}
+
+func TestPages(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		for i := range 7 {
+			add(t, db, "ann", fmt.Sprintf("w%d", i))
+		}
+		add(t, db, "bob", "w9_100%")
+		list := func(t *testing.T, q workspace.Query) (names []string, p workspace.Page[workspace.Workspace]) {
+			t.Helper()
+			p, err := db.Workspaces(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range p.Items {
+				names = append(names, w.Name)
+			}
+			return names, p
+		}
+		for _, by := range []workspace.OrderField{workspace.ByCreatedAt, workspace.ByName, workspace.ByUpdatedAt} {
+			t.Run("forward and backward pages by "+string(by)+" meet", func(t *testing.T) {
+				q := workspace.Query{OwnerID: "ann", OrderBy: by, Window: workspace.Window{First: 3}}
+				got, p := list(t, q)
+				q.After = p.Cursors[2]
+				got2, p2 := list(t, q)
+				if fmt.Sprint(got, got2) != "[w0 w1 w2] [w3 w4 w5]" || !p2.HasNext || !p2.HasPrevious || p2.Total != 7 {
+					t.Errorf("got %v %v %+v", got, got2, p2)
+				}
+				q.Window = workspace.Window{Last: 2, Before: p2.Cursors[0]}
+				got3, p3 := list(t, q)
+				if fmt.Sprint(got3) != "[w1 w2]" || !p3.HasPrevious || !p3.HasNext {
+					t.Errorf("got %v %+v", got3, p3)
+				}
+				q.Window, q.Descending = workspace.Window{First: 2}, true
+				if got, _ := list(t, q); fmt.Sprint(got) != "[w6 w5]" {
+					t.Errorf("got %v", got)
+				}
+			})
+		}
+		t.Run("all filters must hold, and wildcards mean themselves", func(t *testing.T) {
+			for want, q := range map[string]workspace.Query{
+				"[w3]":      {OwnerID: "ann", Labels: []workspace.Label{{Key: "team", Value: "w3"}}},
+				"[w9_100%]": {NameContains: "_100%"},
+				"[]":        {NameContains: "w_1"},
+				"[w0]":      {NameContains: "W0", Status: []workspace.Status{workspace.Pending}},
+				"[ ]":       {IDs: []string{}},
+			} {
+				q.First = 10
+				if got, _ := list(t, q); fmt.Sprint(got) != fmt.Sprint(want) && (want != "[ ]" || len(got) != 0) {
+					t.Errorf("%+v: got %v, want %s", q, got, want)
+				}
+			}
+		})
+		t.Run("a cursor that is not ours names its argument", func(t *testing.T) {
+			_, err := db.Workspaces(t.Context(), workspace.Query{Window: workspace.Window{First: 1, After: "x!"}})
+			var e *workspace.Error
+			if !errors.As(err, &e) || e.Code != workspace.BadUserInput || fmt.Sprint(e.Field) != "[after]" {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}
+
+func TestQueue(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		t.Run("one workspace runs one task at a time, the oldest first", func(t *testing.T) {
+			made := add(t, db, "ann", "q1")
+			if _, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+				d.Enqueue(task.Stop, "ann", task.Params{})
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			got := claim(t, db, 10)
+			if len(got) != 1 || got[0].Type != task.Create || got[0].Attempt != 1 || got[0].Status != task.Running || got[0].StartedAt == nil {
+				t.Fatalf("got %+v", got)
+			}
+			if more := claim(t, db, 10); len(more) != 0 {
+				t.Fatalf("got %+v while one runs", more)
+			}
+			finish(t, db, got[0], task.Outcome{Status: task.Succeeded})
+			got = claim(t, db, 10)
+			if len(got) != 1 || got[0].Type != task.Stop {
+				t.Fatalf("got %+v", got)
+			}
+			finish(t, db, got[0], task.Outcome{Status: task.Succeeded})
+		})
+		t.Run("a claim takes no more than asked for, and not what is not due", func(t *testing.T) {
+			add(t, db, "ann", "q2")
+			add(t, db, "ann", "q3")
+			first := claim(t, db, 1)
+			if len(first) != 1 {
+				t.Fatalf("got %d", len(first))
+			}
+			finish(t, db, first[0], task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(time.Hour), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			rest := claim(t, db, 5)
+			if len(rest) != 1 || rest[0].WorkspaceID == first[0].WorkspaceID {
+				t.Fatalf("got %+v", rest)
+			}
+			finish(t, db, rest[0], task.Outcome{Status: task.Succeeded})
+		})
+		t.Run("two pools never claim the same task", func(t *testing.T) {
+			for i := range 40 {
+				add(t, db, "many", fmt.Sprint("m", i))
+			}
+			var mu sync.Mutex
+			seen := map[string]int{}
+			var pools sync.WaitGroup
+			for range 4 {
+				pools.Go(func() {
+					for {
+						got, err := db.Claim(t.Context(), "pool", 3, lease)
+						if err != nil {
+							t.Error(err)
+						}
+						if len(got) == 0 {
+							return
+						}
+						mu.Lock()
+						for _, c := range got {
+							seen[c.ID]++
+						}
+						mu.Unlock()
+					}
+				})
+			}
+			pools.Wait()
+			for id, n := range seen {
+				if n != 1 {
+					t.Errorf("%s was claimed %d times", id, n)
+				}
+			}
+			if left := claim(t, db, 100); len(seen)+len(left) != 40 {
+				t.Errorf("%d were claimed, and %d left", len(seen), len(left))
+			}
+		})
+	})
+}
+
+func TestLeases(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		made := add(t, db, "ann", "l1")
+		got, err := db.Claim(t.Context(), "first", 1, -time.Second) // ended already
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%v %v", got, err)
+		}
+		old := got[0].Lease
+		back, err := db.Reclaim(t.Context())
+		if err != nil || len(back) != 1 || back[0].Status != task.Queued || back[0].Attempt != 0 {
+			t.Fatalf("%+v %v", back, err)
+		}
+		got, err = db.Claim(t.Context(), "second", 1, lease)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%v %v", got, err)
+		}
+		t.Run("a lease that ended is lost for good", func(t *testing.T) {
+			v, err := db.Extend(t.Context(), []task.Lease{old, got[0].Lease}, lease)
+			if err != nil || fmt.Sprint(v.Lost) != fmt.Sprint([]string{old.TaskID}) || len(v.Unwanted) != 0 {
+				t.Errorf("%+v %v", v, err)
+			}
+			if _, err := db.Report(t.Context(), old, "late", nil); !errors.Is(err, task.ErrLeaseLost) {
+				t.Errorf("got %v", err)
+			}
+		})
+		t.Run("progress is read back", func(t *testing.T) {
+			half := 50.0
+			now, err := db.Report(t.Context(), got[0].Lease, "pulling", &half)
+			if err != nil || now.Step != "pulling" || *now.Progress != half || now.Revision <= got[0].Revision {
+				t.Errorf("%+v %v", now, err)
+			}
+		})
+		t.Run("work on a workspace that is being deleted is unwanted", func(t *testing.T) {
+			if _, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+				d.Workspace.DesiredState = workspace.WantDeleted
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			v, err := db.Extend(t.Context(), []task.Lease{got[0].Lease}, lease)
+			if err != nil || len(v.Unwanted) != 1 || len(v.Lost) != 0 {
+				t.Errorf("%+v %v", v, err)
+			}
+		})
+		t.Run("positions count what is due before", func(t *testing.T) {
+			a, b := add(t, db, "ann", "p1").Tasks[0], add(t, db, "ann", "p2").Tasks[0]
+			positions, err := db.QueuePositions(t.Context(), []string{a.ID, b.ID, got[0].ID})
+			depth, depthErr := db.QueueDepth(t.Context())
+			if err != nil || depthErr != nil || len(positions) != 2 || positions[a.ID] != 0 || positions[b.ID] != 1 || depth.Queued != 2 || depth.OldestQueued == nil {
+				t.Errorf("%v %v; %+v %v", positions, err, depth, depthErr)
+			}
+		})
+	})
+}
+
+func TestInstallation(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		ids := make([]string, 8)
+		var askers sync.WaitGroup
+		for i := range ids {
+			askers.Go(func() {
+				id, err := db.Installation(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				ids[i] = id
+			})
+		}
+		askers.Wait()
+		if ids = slices.Compact(ids); len(ids) != 1 || ids[0] == "" {
+			t.Errorf("got %v", ids)
+		}
+		if again, err := db.Migrate(t.Context()); err != nil || again != 0 {
+			t.Errorf("a second migration took %d steps, %v", again, err)
+		}
+		if name, err := db.Describe(t.Context()); err != nil || name == "" {
+			t.Errorf("%q %v", name, err)
+		}
+	})
+}

@@ -1,0 +1,82 @@
+// Package storetest gives tests a migrated database of their own, of both dialects.
+package storetest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver by which databases are made and dropped
+
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// EachDialect runs a test on a database of each dialect.
+func EachDialect(t *testing.T, test func(t *testing.T, db *store.DB)) {
+	for _, dialect := range []store.Dialect{store.SQLite, store.Postgres} {
+		t.Run(string(dialect), func(t *testing.T) {
+			db, _ := Open(t, dialect)
+			test(t, db)
+		})
+	}
+}
+
+// Open makes an empty, migrated database that goes away with the test, and says how to open it again.
+func Open(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
+	t.Helper()
+	dsn = filepath.Join(t.TempDir(), "test.db")
+	if dialect == store.Postgres {
+		dsn = createDatabase(t)
+	}
+	db, err := store.Open(dialect, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db, dsn
+}
+
+// createDatabase makes a database in the cluster that AICLI_TEST_POSTGRES names.
+func createDatabase(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("AICLI_TEST_POSTGRES")
+	if server == "" {
+		t.Fatal("AICLI_TEST_POSTGRES is not set: run the tests by make test, or by scripts/with-postgres.sh go test ./...")
+	}
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.ToLower(workspace.NewID("t_"))
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, err := admin.ExecContext(context.Background(), fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name))
+		if err != nil {
+			t.Error(err)
+		}
+		if err := admin.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}

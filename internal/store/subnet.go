@@ -1,0 +1,51 @@
+package store
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gorm.io/gorm"
+
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// A /28 has room for the gateway and 13 containers; a workspace has one, so this leaves room to grow and fits 4096 networks
+// into the default pool.
+const (
+	subnetBits = 28
+	hostBits   = 32 - subnetBits
+)
+
+func slotOf(a netip.Addr) int64 {
+	b := a.As4()
+	return int64(binary.BigEndian.Uint32(b[:]) >> hostBits)
+}
+
+func subnetOf(slot int64) netip.Prefix {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(slot)<<hostBits) //nolint:gosec // a slot has 28 bits
+	return netip.PrefixFrom(netip.AddrFrom4(b), subnetBits)
+}
+
+// reserve takes the lowest free subnet of the pool for a workspace.
+func (db *DB) reserve(tx *gorm.DB, id string, pool netip.Prefix) (int64, error) {
+	if err := db.lock(tx, lockSubnets); err != nil {
+		return 0, err
+	}
+	if err := tx.Exec("DELETE FROM subnets WHERE workspace_id IS NULL AND blocked_until <= ?", toMicros(db.now())).Error; err != nil {
+		return 0, err
+	}
+	first := slotOf(pool.Masked().Addr())
+	last := first + 1<<(subnetBits-pool.Bits()) - 1
+	var slot *int64
+	// The lowest slot that follows a taken one (or begins the pool) and is free.
+	if err := tx.Raw(`SELECT MIN(c.slot) FROM (SELECT CAST(? AS BIGINT) AS slot UNION ALL SELECT slot + 1 FROM subnets WHERE slot >= ? AND slot < ?) c
+		WHERE NOT EXISTS (SELECT 1 FROM subnets s WHERE s.slot = c.slot)`, first, first, last).Scan(&slot).Error; err != nil {
+		return 0, err
+	}
+	if slot == nil {
+		return 0, &workspace.Error{Code: workspace.QuotaExceeded, Retryable: true,
+			Message: "All networks of this server are in use. Delete a workspace that is no longer needed, or ask for a wider network pool."}
+	}
+	return *slot, tx.Exec("INSERT INTO subnets (slot, workspace_id) VALUES (?, ?)", *slot, id).Error
+}

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+const (
+	liveTasks    = "status IN ('QUEUED', 'RETRYING', 'RUNNING')"
+	waitingTasks = "status IN ('QUEUED', 'RETRYING')"
+)
+
+// Claim leases due tasks: of each workspace the oldest one that is live, if it waits. Servers that claim at once skip what the
+// other has locked; the index tasks_one_running makes sure that no workspace has two.
+func (db *DB) Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error) {
+	now := db.now()
+	skip := ""
+	if db.dialect == Postgres {
+		skip = " FOR UPDATE OF t SKIP LOCKED"
+	}
+	var rows []taskRow
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		var ids []string
+		if err := tx.Raw(`SELECT t.id FROM tasks t WHERE t.`+waitingTasks+` AND t.run_at <= ? AND NOT EXISTS (
+				SELECT 1 FROM tasks o WHERE o.workspace_id = t.workspace_id AND o.`+liveTasks+` AND (o.id < t.id OR o.status = 'RUNNING'))
+			ORDER BY t.run_at, t.id LIMIT ?`+skip, toMicros(now), limit).Scan(&ids).Error; err != nil || len(ids) == 0 {
+			return err
+		}
+		return tx.Raw(`UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
+				revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
+			WHERE id IN ? AND `+waitingTasks+` RETURNING *`, toMicros(now), holder, toMicros(now.Add(lease)), ids).Scan(&rows).Error
+	})
+	return toTasks(rows), wrap("claim tasks", err)
+}
+
+// Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted.
+func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, err error) {
+	err = db.transact(ctx, func(tx *gorm.DB) error {
+		v = task.Verdict{}
+		until := toMicros(db.now().Add(lease))
+		for _, l := range leases {
+			r := tx.Exec("UPDATE tasks SET lease_until = ? WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ?",
+				until, l.TaskID, l.Holder, l.Token)
+			if r.Error != nil {
+				return r.Error
+			}
+			if r.RowsAffected == 0 {
+				v.Lost = append(v.Lost, l.TaskID)
+			}
+		}
+		ids := make([]string, len(leases))
+		for i, l := range leases {
+			ids[i] = l.TaskID
+		}
+		return tx.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
+			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error
+	})
+	return v, wrap("keep leases", err)
+}
+
+// Report writes what a running task is doing.
+func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error) {
+	var rows []taskRow
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		return tx.Raw(`UPDATE tasks SET step = ?, progress = ?, revision = revision + 1
+			WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING *`,
+			step, progress, lease.TaskID, lease.Holder, lease.Token).Scan(&rows).Error
+	})
+	switch {
+	case err != nil:
+		return task.Task{}, wrap("report progress", err)
+	case len(rows) == 0:
+		return task.Task{}, task.ErrLeaseLost
+	}
+	return rows[0].toTask(), nil
+}
+
+// Reclaim gives back the tasks whose lease has ended. The try that was cut does not count.
+func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
+	now := toMicros(db.now())
+	var rows []taskRow
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		return tx.Raw(`UPDATE tasks SET status = 'QUEUED', attempt = attempt - 1, run_at = ?, step = '', progress = NULL,
+				revision = revision + 1, lease_holder = ''
+			WHERE status = 'RUNNING' AND lease_until < ? RETURNING *`, now, now).Scan(&rows).Error
+	})
+	return toTasks(rows), wrap("give back tasks", err)
+}
+
+// Task finds one task.
+func (db *DB) Task(ctx context.Context, id string) (task.Task, error) {
+	var rows []taskRow
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE id = ?", id).Scan(&rows).Error; err != nil {
+		return task.Task{}, wrap("read a task", err)
+	}
+	if len(rows) == 0 {
+		return task.Task{}, notFound("task")
+	}
+	return rows[0].toTask(), nil
+}
+
+// TasksByID finds several; what does not exist is left out.
+func (db *DB) TasksByID(ctx context.Context, ids []string) (map[string]task.Task, error) {
+	var rows []taskRow
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE id IN ?", ids).Scan(&rows).Error; err != nil {
+		return nil, wrap("read tasks", err)
+	}
+	found := make(map[string]task.Task, len(rows))
+	for _, t := range toTasks(rows) {
+		found[t.ID] = t
+	}
+	return found, nil
+}
+
+// QueuePositions counts what is claimed before each waiting task: what is due sooner, or as soon and older.
+func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int, error) {
+	var rows []struct {
+		ID     string
+		Before int
+	}
+	if err := db.read.WithContext(ctx).Raw(`SELECT t.id, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+`
+			AND (o.run_at < t.run_at OR (o.run_at = t.run_at AND o.id < t.id))) AS before
+		FROM tasks t WHERE t.id IN ? AND t.`+waitingTasks, ids).Scan(&rows).Error; err != nil {
+		return nil, wrap("read queue positions", err)
+	}
+	positions := make(map[string]int, len(rows))
+	for _, r := range rows {
+		positions[r.ID] = r.Before
+	}
+	return positions, nil
+}
+
+// QueueDepth is how full the queue is.
+func (db *DB) QueueDepth(ctx context.Context) (workspace.QueueDepth, error) {
+	var row struct {
+		Queued int
+		Oldest *micros
+	}
+	err := db.read.WithContext(ctx).Raw("SELECT COUNT(*) AS queued, MIN(CASE WHEN run_at <= ? THEN created_at END) AS oldest FROM tasks WHERE "+waitingTasks,
+		toMicros(db.now())).Scan(&row).Error
+	return workspace.QueueDepth{Queued: row.Queued, OldestQueued: optTime(row.Oldest)}, wrap("read the queue's depth", err)
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+const selectWorkspace = "SELECT w.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = w.id) AS slot FROM workspaces w WHERE "
+
+// Create inserts a workspace with its first tasks, and reserves a subnet.
+func (db *DB) Create(ctx context.Context, d *workspace.Draft, pool netip.Prefix) (ch workspace.Change, err error) {
+	err = db.transact(ctx, func(tx *gorm.DB) error {
+		_, tasks := d.Seal()
+		if err := tx.Omit("Slot").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
+			return nameTaken(err)
+		}
+		if err := writeLabels(tx, d.Workspace); err != nil {
+			return err
+		}
+		slot, err := db.reserve(tx, d.Workspace.ID, pool)
+		if err != nil {
+			return err
+		}
+		d.Workspace.Subnet = subnetOf(slot).String()
+		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks}
+		return writeTasks(tx, tasks)
+	})
+	return ch, wrap("create a workspace", err)
+}
+
+// Update changes a workspace and its tasks. The row's lock is taken before those of its tasks, always.
+func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draft) error) (ch workspace.Change, err error) {
+	err = db.transact(ctx, func(tx *gorm.DB) error {
+		w, err := findWorkspace(tx, id, db.forUpdate())
+		if err != nil {
+			return err
+		}
+		var live []taskRow
+		if err := tx.Raw("SELECT * FROM tasks WHERE workspace_id = ? AND "+liveTasks+" ORDER BY id"+db.forUpdate(), id).Scan(&live).Error; err != nil {
+			return err
+		}
+		d := workspace.NewDraft(w, toTasks(live), db.now())
+		if err := change(d); err != nil {
+			return err
+		}
+		ch, err = save(tx, d)
+		return err
+	})
+	return ch, wrap("change a workspace", err)
+}
+
+// save is where every change of a workspace that exists is written. What follows from a change will be logged here.
+func save(tx *gorm.DB, d *workspace.Draft) (workspace.Change, error) {
+	before := d.Workspace.Version
+	changed, tasks := d.Seal()
+	ch := workspace.Change{Workspace: d.Workspace, Tasks: tasks, Removed: d.Removed}
+	if !changed {
+		return ch, nil
+	}
+	if err := writeTasks(tx, tasks); err != nil {
+		return ch, err
+	}
+	if d.Removed {
+		return ch, tx.Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error
+	}
+	r := tx.Model(&workspaceRow{}).Where("id = ? AND version = ?", d.Workspace.ID, before).
+		Select("*").Omit("ID", "OwnerID", "ProjectPath", "CreatedAt", "Slot").Updates(new(toWorkspaceRow(d.Workspace)))
+	switch {
+	case r.Error != nil:
+		return ch, nameTaken(r.Error)
+	case r.RowsAffected != 1:
+		return ch, fmt.Errorf("the row of %s has changed under its lock", d.Workspace.ID)
+	}
+	return ch, writeLabels(tx, d.Workspace)
+}
+
+func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
+	if err := tx.Exec("DELETE FROM workspace_labels WHERE workspace_id = ?", w.ID).Error; err != nil || len(w.Labels) == 0 {
+		return err
+	}
+	rows := make([]labelRow, len(w.Labels))
+	for i, l := range w.Labels {
+		rows[i] = labelRow{w.ID, l.Key, l.Value}
+	}
+	return tx.Create(&rows).Error
+}
+
+// MoveSubnet gives a workspace another subnet, and keeps the old one from everybody for a while.
+func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, blockedUntil time.Time) (ch workspace.Change, err error) {
+	err = db.transact(ctx, func(tx *gorm.DB) error {
+		w, err := findWorkspace(tx, id, db.forUpdate())
+		if err != nil {
+			return err
+		}
+		if err := tx.Exec("UPDATE subnets SET workspace_id = NULL, blocked_until = ? WHERE workspace_id = ?", toMicros(blockedUntil), id).Error; err != nil {
+			return err
+		}
+		slot, err := db.reserve(tx, id, pool)
+		if err != nil {
+			return err
+		}
+		w.Subnet = subnetOf(slot).String()
+		w.Version, w.UpdatedAt = w.Version+1, db.now()
+		ch = workspace.Change{Workspace: w}
+		return tx.Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
+	})
+	return ch, wrap("move a workspace to another subnet", err)
+}
+
+// Workspace finds one workspace.
+func (db *DB) Workspace(ctx context.Context, id string) (workspace.Workspace, error) {
+	w, err := findWorkspace(db.read.WithContext(ctx), id, "")
+	return w, wrap("read a workspace", err)
+}
+
+// WorkspacesByID finds several; what does not exist is left out.
+func (db *DB) WorkspacesByID(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
+	var rows []workspaceRow
+	if err := db.read.WithContext(ctx).Raw(selectWorkspace+"w.id IN ?", ids).Scan(&rows).Error; err != nil {
+		return nil, wrap("read workspaces", err)
+	}
+	found := make(map[string]workspace.Workspace, len(rows))
+	for _, r := range rows {
+		found[r.ID] = r.toWorkspace()
+	}
+	return found, nil
+}
+
+func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error) {
+	if locking != "" {
+		locking += " OF w"
+	}
+	var rows []workspaceRow
+	if err := tx.Raw(selectWorkspace+"w.id = ?"+locking, id).Scan(&rows).Error; err != nil {
+		return workspace.Workspace{}, err
+	}
+	if len(rows) == 0 {
+		return workspace.Workspace{}, notFound("workspace")
+	}
+	return rows[0].toWorkspace(), nil
+}
+
+func writeTasks(tx *gorm.DB, tasks []task.Task) error {
+	for _, t := range tasks {
+		row := toTaskRow(t)
+		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
+			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder",
+		})}).Create(&row).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func notFound(noun string) error {
+	return &workspace.Error{Code: workspace.NotFound, Message: "There is no such " + noun + ". Check the id, or list what you have."}
+}
+
+func nameTaken(err error) error {
+	if errors.Is(err, gorm.ErrDuplicatedKey) {
+		return &workspace.Error{Code: workspace.Conflict, Message: "You have a workspace of that name already. Choose another name.", Field: []string{"input", "name"}}
+	}
+	return err
+}
+
+// wrap says what was attempted, unless the error is one for the caller as it is.
+func wrap(attempt string, err error) error {
+	if err == nil || workspace.CodeOf(err) != workspace.Internal {
+		return err
+	}
+	return fmt.Errorf("%s: %w", attempt, err)
+}

@@ -1,0 +1,9 @@
+// Package migrations holds the numbered SQL that makes the database, one folder a dialect. It runs nothing.
+package migrations
+
+import "embed"
+
+// FS has the folders postgres and sqlite.
+//
+//go:embed postgres/*.sql sqlite/*.sql
+var FS embed.FS
