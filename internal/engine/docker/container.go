@@ -1,0 +1,249 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	dockercontainer "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/aicli/aicli-web/internal/engine"
+)
+
+// CreateContainer makes a container without starting it. It has the network of its spec or, when that names none, no network.
+func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (string, error) {
+	networkMode := "none"
+	if spec.NetworkID != "" {
+		// Engines find out only on the start that the network is missing.
+		network, err := e.network(ctx, spec.NetworkID)
+		if err != nil {
+			return "", err
+		}
+		networkMode = network.Name
+	}
+	var id string
+	err := e.callOn(ctx, createLimit, "create container", spec.Name, func(ctx context.Context) error {
+		said, err := e.api.ContainerCreate(ctx, toConfig(spec), toHostConfig(spec, networkMode), nil, nil, spec.Name)
+		id = said.ID
+		return err
+	})
+	return id, err
+}
+
+func toConfig(spec engine.ContainerSpec) *dockercontainer.Config {
+	return &dockercontainer.Config{
+		Image: spec.Image, Env: spec.Env, Labels: spec.Labels,
+		// With an entrypoint the engine takes no command from the image.
+		Entrypoint: spec.Entrypoint,
+		Hostname:   spec.Hostname, WorkingDir: spec.WorkingDir, User: spec.User,
+	}
+}
+
+// toHostConfig leaves Privileged and the seccomp profile alone: never privileged, and the engine's default profile.
+func toHostConfig(spec engine.ContainerSpec, networkMode string) *dockercontainer.HostConfig {
+	host := &dockercontainer.HostConfig{
+		NetworkMode:    dockercontainer.NetworkMode(networkMode),
+		RestartPolicy:  dockercontainer.RestartPolicy{Name: dockercontainer.RestartPolicyDisabled},
+		LogConfig:      dockercontainer.LogConfig{Type: "json-file", Config: map[string]string{}},
+		CapDrop:        []string{"ALL"},
+		CapAdd:         spec.Capabilities,
+		ReadonlyRootfs: spec.ReadOnlyRoot,
+		Init:           &spec.Init,
+		Resources:      toResources(spec.Limits),
+	}
+	if spec.NoNewPrivileges {
+		host.SecurityOpt = []string{noNewPrivileges + ":true"}
+	}
+	if spec.LogMaxSize != "" {
+		host.LogConfig.Config["max-size"] = spec.LogMaxSize
+		if spec.LogMaxFiles > 0 { // the engine refuses a number of files without a size
+			host.LogConfig.Config["max-file"] = strconv.Itoa(spec.LogMaxFiles)
+		}
+	}
+	for _, m := range spec.Mounts {
+		// Mounts, unlike binds, are refused when the source is missing, where binds would make a directory of root's.
+		host.Mounts = append(host.Mounts, mount.Mount{
+			Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
+		})
+	}
+	return host
+}
+
+func toResources(limits engine.Limits) dockercontainer.Resources {
+	resources := dockercontainer.Resources{
+		NanoCPUs: limits.NanoCPUs, Memory: limits.MemoryBytes, MemorySwap: limits.MemoryBytes,
+	}
+	if limits.Pids > 0 {
+		resources.PidsLimit = &limits.Pids
+	}
+	return resources
+}
+
+// StartContainer starts a container; one that runs goes on.
+func (e *Engine) StartContainer(ctx context.Context, id string) error {
+	return e.callOn(ctx, startLimit, "start container", id, func(ctx context.Context) error {
+		err := e.api.ContainerStart(ctx, id, dockercontainer.StartOptions{})
+		if err != nil && cannotRun(err) {
+			return &refusal{err}
+		}
+		return err
+	})
+}
+
+// cannotRun tells that the command cannot be run from what the runtime says of it. Only a start may be read so: elsewhere the same
+// words are about files of the engine's own.
+func cannotRun(err error) bool {
+	words := strings.ToLower(err.Error())
+	return strings.Contains(words, "oci runtime") &&
+		(strings.Contains(words, "permission denied") || strings.Contains(words, "no such file or directory") ||
+			strings.Contains(words, "not a directory") || strings.Contains(words, "read-only file system"))
+}
+
+// StopContainer asks a container to end and kills it after grace. One that is paused goes on first if the engine wants that.
+func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Duration) error {
+	seconds := int(max(0, (grace+time.Second-1)/time.Second)) // a negative number would mean never to kill
+	limit := time.Duration(seconds)*time.Second + stopMargin
+	stop := func(ctx context.Context) error {
+		return e.api.ContainerStop(ctx, id, dockercontainer.StopOptions{Timeout: &seconds})
+	}
+	return e.callOn(ctx, limit, "stop container", id, func(ctx context.Context) error {
+		err := stop(ctx)
+		if err == nil || !strings.Contains(err.Error(), "is paused") {
+			return err
+		}
+		if err := e.UnpauseContainer(ctx, id); err != nil {
+			return err
+		}
+		return stop(ctx)
+	})
+}
+
+// UnpauseContainer lets a paused container go on. Engines call it an internal error when it is not paused, so that their words count.
+func (e *Engine) UnpauseContainer(ctx context.Context, id string) error {
+	return e.callOn(ctx, updateLimit, "unpause container", id, func(ctx context.Context) error {
+		err := e.api.ContainerUnpause(ctx, id)
+		if err != nil && (strings.Contains(err.Error(), "is not paused") || strings.Contains(err.Error(), "is not running")) {
+			return nil
+		}
+		return err
+	})
+}
+
+// RemoveContainer removes a container. While the engine is about to remove it already, that is a conflict.
+func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
+	err := e.callOn(ctx, removeLimit, "remove container", id, func(ctx context.Context) error {
+		return e.api.ContainerRemove(ctx, id, dockercontainer.RemoveOptions{Force: true, RemoveVolumes: true})
+	})
+	return unless(err, engine.KindNotFound)
+}
+
+// UpdateContainer changes the limits of a container. Docker cannot lift a bound on processors or memory: where there was one and
+// shall be none, it becomes all that the host has.
+func (e *Engine) UpdateContainer(ctx context.Context, id string, limits engine.Limits) error {
+	now, err := e.Container(ctx, id)
+	if err != nil {
+		return err
+	}
+	had := now.Enforced.Limits
+	if limits.NanoCPUs == 0 && had.NanoCPUs != 0 || limits.MemoryBytes == 0 && had.MemoryBytes != 0 {
+		info, err := e.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if limits.NanoCPUs == 0 && had.NanoCPUs != 0 {
+			limits.NanoCPUs = int64(info.CPUs) * nanoCPUs
+		}
+		if limits.MemoryBytes == 0 && had.MemoryBytes != 0 {
+			limits.MemoryBytes = info.MemoryBytes
+		}
+	}
+	resources := toResources(limits)
+	if resources.PidsLimit == nil {
+		resources.PidsLimit = new(int64(-1)) // nil would leave it as it is
+	}
+	return e.callOn(ctx, updateLimit, "update container", id, func(ctx context.Context) error {
+		_, err := e.api.ContainerUpdate(ctx, id, dockercontainer.UpdateConfig{Resources: resources})
+		return err
+	})
+}
+
+// nanoCPUs is one core.
+const nanoCPUs = 1_000_000_000
+
+// Containers lists the containers, in every state, that carry all of the labels.
+func (e *Engine) Containers(ctx context.Context, labels engine.Labels) ([]engine.Summary, error) {
+	var found []engine.Summary
+	err := e.call(ctx, lookLimit, "list containers", "", func(ctx context.Context) error {
+		said, err := e.api.ContainerList(ctx, dockercontainer.ListOptions{All: true, Filters: labelled(labels)})
+		if err != nil {
+			return err
+		}
+		found = make([]engine.Summary, 0, len(said))
+		for _, c := range said {
+			found = append(found, engine.Summary{ID: c.ID, Name: nameOf(c.Names), State: toState(c.State), Labels: c.Labels})
+		}
+		return nil
+	})
+	return found, err
+}
+
+// nameOf picks a container's own name, /name, among those that links give it, /other/name.
+func nameOf(names []string) string {
+	for _, name := range names {
+		if own := strings.TrimPrefix(name, "/"); !strings.Contains(own, "/") {
+			return own
+		}
+	}
+	return ""
+}
+
+func toState(state string) engine.State { return engine.State(strings.ToUpper(state)) }
+
+// Container inspects one container.
+func (e *Engine) Container(ctx context.Context, id string) (engine.Container, error) {
+	var found engine.Container
+	err := e.callOn(ctx, lookLimit, "look up container", id, func(ctx context.Context) error {
+		said, err := e.api.ContainerInspect(ctx, id)
+		if err != nil {
+			return err
+		}
+		found, err = toContainer(said)
+		return err
+	})
+	return found, err
+}
+
+func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
+	if c.ContainerJSONBase == nil || c.State == nil || c.Config == nil || c.HostConfig == nil {
+		return engine.Container{}, errors.New("the engine left out parts of the answer")
+	}
+	out := engine.Container{
+		Summary: engine.Summary{
+			ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), State: toState(c.State.Status), Labels: c.Config.Labels,
+		},
+		Image: c.Config.Image, ImageID: c.Image,
+		StartedAt: toTime(c.State.StartedAt), FinishedAt: toTime(c.State.FinishedAt),
+		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error,
+		Enforced: toEnforced(c.Config, c.HostConfig),
+	}
+	if c.NetworkSettings != nil {
+		for name, n := range c.NetworkSettings.Networks {
+			out.Networks = append(out.Networks, engine.Attachment{
+				NetworkID: n.NetworkID, NetworkName: name, Address: n.IPAddress,
+			})
+		}
+	}
+	return out, nil
+}
+
+// toTime reads a time of the engine, which writes year 1 for never.
+func toTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1 {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,160 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+
+	"github.com/aicli/aicli-web/internal/engine"
+)
+
+// opPull is the operation whose failures are read as a registry's.
+const opPull = "pull image"
+
+// refusal is a request that we don't pass on because the engine could only refuse it, or would misread it.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// pullFailure is what the engine says in the stream of a pull, where errors have words and no status.
+type pullFailure struct{ words string }
+
+func (p *pullFailure) Error() string { return p.words }
+
+// translate makes err an *engine.Error, unless it is nil or one already.
+func translate(op, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *engine.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return &engine.Error{Kind: classify(op, err), Op: op, Subject: subject, Err: err}
+}
+
+// classify says what kind of failure err is. That the engine is away is told by types alone: its own words about a registry sound
+// the same.
+func classify(op string, err error) engine.Kind {
+	var refused *refusal
+	var lost net.Error
+	switch {
+	case errors.As(err, &refused):
+		return engine.KindInvalid
+	case errors.Is(err, context.Canceled):
+		return engine.KindCanceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return engine.KindTimeout
+	case client.IsErrConnectionFailed(err), errors.As(err, &lost),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return engine.KindUnavailable
+	}
+	words := strings.ToLower(err.Error())
+	if kind := match(anyWords, words); kind != "" {
+		return kind
+	}
+	if op == opPull {
+		if kind := match(pullWords, words); kind != "" {
+			return kind
+		}
+	} else if kind := match(runWords, words); kind != "" {
+		return kind
+	}
+	return byStatus(err)
+}
+
+func byStatus(err error) engine.Kind {
+	switch {
+	case errdefs.IsNotFound(err):
+		return engine.KindNotFound
+	case errdefs.IsConflict(err), errdefs.IsAlreadyExists(err):
+		return engine.KindConflict
+	case errdefs.IsInvalidArgument(err), errdefs.IsOutOfRange(err):
+		return engine.KindInvalid
+	case errdefs.IsUnauthorized(err), errdefs.IsPermissionDenied(err):
+		return engine.KindDenied
+	case errdefs.IsUnavailable(err):
+		return engine.KindUnavailable
+	default:
+		return engine.KindInternal
+	}
+}
+
+// phrase is what engines write, in lower case, and what it means.
+type phrase struct {
+	words string
+	kind  engine.Kind
+}
+
+func match(phrases []phrase, words string) engine.Kind {
+	for _, p := range phrases {
+		if strings.Contains(words, p.words) {
+			return p.kind
+		}
+	}
+	return ""
+}
+
+// The first phrase that is found counts. Engines from 20.10 to 28 write these.
+var (
+	anyWords = []phrase{
+		{"no space left on device", engine.KindStorage},
+		{"disk quota exceeded", engine.KindStorage},
+		{"input/output error", engine.KindStorage},
+		// The version of the API was settled with another engine than the one that answers now.
+		{"maximum supported api version", engine.KindUnavailable},
+		{"minimum supported api version", engine.KindUnavailable},
+	}
+	pullWords = []phrase{
+		// A registry that hides what may not be seen says the same of what does not exist.
+		{"pull access denied", engine.KindNotFound},
+		{"manifest unknown", engine.KindNotFound},
+		{"unauthorized:", engine.KindDenied},
+		{"401 unauthorized", engine.KindDenied},
+		{"authentication required", engine.KindDenied},
+		{"no basic auth credentials", engine.KindDenied},
+		{"dial tcp", engine.KindNetwork},
+		{"no such host", engine.KindNetwork},
+		{"connection refused", engine.KindNetwork},
+		{"connection reset", engine.KindNetwork},
+		{"network is unreachable", engine.KindNetwork},
+		{"no route to host", engine.KindNetwork},
+		{"server misbehaving", engine.KindNetwork},
+		{"tls:", engine.KindNetwork},
+		{"tls handshake", engine.KindNetwork},
+		{"x509:", engine.KindNetwork},
+		{"http response to https client", engine.KindNetwork},
+		{"timeout", engine.KindNetwork},
+		{"deadline exceeded", engine.KindNetwork},
+		{"unexpected eof", engine.KindNetwork},
+		{": eof", engine.KindNetwork},
+		{"toomanyrequests", engine.KindNetwork}, // of use again later
+		{"unexpected http status: 5", engine.KindNetwork},
+		{"does not exist", engine.KindNotFound},
+		{"not found", engine.KindNotFound},
+		{"name unknown", engine.KindNotFound},
+		{"denied", engine.KindNotFound},
+		{"invalid reference format", engine.KindInvalid},
+	}
+	runWords = []phrase{
+		{"pool overlaps with other one", engine.KindAddressInUse},
+		{"networks have overlapping", engine.KindAddressInUse},
+		{"address already in use", engine.KindAddressInUse},
+		{"has active endpoints", engine.KindConflict},
+		{"device or resource busy", engine.KindConflict},
+		{"is not running", engine.KindNotRunning},
+		{"invalid mount config", engine.KindInvalid},
+		{"error mounting", engine.KindInvalid},
+		{"error while creating mount source path", engine.KindInvalid},
+		{"executable file not found", engine.KindInvalid},
+		{"exec format error", engine.KindInvalid},
+		{"starting container process caused", engine.KindInvalid},
+		{"unable to start container process", engine.KindInvalid},
+		{"unable to find user", engine.KindInvalid},
+	}
+)

@@ -1,0 +1,100 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	dockernetwork "github.com/docker/docker/api/types/network"
+
+	"github.com/aicli/aicli-web/internal/engine"
+)
+
+// CreateNetwork makes a bridge network with exactly the given subnet.
+func (e *Engine) CreateNetwork(ctx context.Context, spec engine.NetworkSpec) (string, error) {
+	const op = "create network"
+	options, err := networkOptions(spec)
+	if err != nil {
+		return "", translate(op, spec.Name, err)
+	}
+	var id string
+	err = e.callOn(ctx, networkLimit, op, spec.Name, func(ctx context.Context) error {
+		said, err := e.api.NetworkCreate(ctx, spec.Name, options)
+		id = said.ID
+		return err
+	})
+	return id, err
+}
+
+func networkOptions(spec engine.NetworkSpec) (dockernetwork.CreateOptions, error) {
+	subnet, err := netip.ParsePrefix(spec.Subnet)
+	if err != nil {
+		return dockernetwork.CreateOptions{}, &refusal{err}
+	}
+	gateway := subnet.Addr().Next()
+	if subnet != subnet.Masked() || !subnet.Contains(gateway) {
+		return dockernetwork.CreateOptions{}, &refusal{fmt.Errorf("%s is not a subnet with room for a gateway", subnet)}
+	}
+	options := dockernetwork.CreateOptions{
+		Driver: "bridge", Internal: spec.Internal, Labels: spec.Labels,
+		IPAM: &dockernetwork.IPAM{Config: []dockernetwork.IPAMConfig{{Subnet: subnet.String(), Gateway: gateway.String()}}},
+	}
+	if subnet.Addr().Is6() {
+		options.EnableIPv6 = new(true)
+	}
+	return options, nil
+}
+
+// Networks lists the networks that carry all of the labels.
+func (e *Engine) Networks(ctx context.Context, labels engine.Labels) ([]engine.Network, error) {
+	var found []engine.Network
+	err := e.call(ctx, lookLimit, "list networks", "", func(ctx context.Context) error {
+		said, err := e.api.NetworkList(ctx, dockernetwork.ListOptions{Filters: labelled(labels)})
+		if err != nil {
+			return err
+		}
+		found = make([]engine.Network, 0, len(said))
+		for _, n := range said {
+			found = append(found, toNetwork(n))
+		}
+		return nil
+	})
+	return found, err
+}
+
+// network inspects one network.
+func (e *Engine) network(ctx context.Context, id string) (engine.Network, error) {
+	var found engine.Network
+	err := e.callOn(ctx, lookLimit, "look up network", id, func(ctx context.Context) error {
+		said, err := e.api.NetworkInspect(ctx, id, dockernetwork.InspectOptions{})
+		if err == nil {
+			found = toNetwork(said)
+		}
+		return err
+	})
+	return found, err
+}
+
+func toNetwork(n dockernetwork.Inspect) engine.Network {
+	out := engine.Network{ID: n.ID, Name: n.Name, Internal: n.Internal, Labels: n.Labels}
+	if len(n.IPAM.Config) > 0 {
+		out.Subnet = n.IPAM.Config[0].Subnet
+	}
+	return out
+}
+
+// RemoveNetwork removes a network by id or name.
+func (e *Engine) RemoveNetwork(ctx context.Context, id string) error {
+	err := e.callOn(ctx, networkLimit, "remove network", id, func(ctx context.Context) error {
+		return e.api.NetworkRemove(ctx, id)
+	})
+	return unless(err, engine.KindNotFound)
+}
+
+// unless takes one kind of failure for success: that of a state that is reached already.
+func unless(err error, reached engine.Kind) error {
+	if engine.Is(err, reached) {
+		return nil
+	}
+	return err
+}
