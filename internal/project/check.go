@@ -1,0 +1,124 @@
+package project
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	pathMax  = 255 // characters: shown in lists, kept in a column
+	partMax  = 255 // bytes: what Linux file systems take for one name
+	ownerMax = 128 // characters
+	plainMax = 150 // bytes of an encoded owner: longer ones are told apart by their hash, so that names stay readable in listings
+)
+
+// checkForm looks at the path alone.
+func checkForm(p string) error {
+	switch n := utf8.RuneCountInString(p); {
+	case p == "" || p == ".":
+		return refuse("The path is empty: give the name of a directory, such as work or team/work.")
+	case !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl):
+		return refuse("The path must not contain control characters.")
+	case n > pathMax:
+		return refuse("The path has %d characters: use at most %d.", n, pathMax)
+	case strings.Contains(p, `\`):
+		return refuse("The path must not contain backslashes: separate directories by /.")
+	case strings.HasPrefix(p, "/"):
+		return refuse("The path must be relative to your projects: leave out the / at its beginning.")
+	case path.Clean(p) == ".":
+		return refuse("The path names your projects as a whole: give the name of a directory in them.")
+	case path.Clean(p) == ".." || strings.HasPrefix(path.Clean(p), "../"):
+		return refuse("The path leads out of your projects: leave out the parts that are \"..\".")
+	case path.Clean(p) != p:
+		return refuse("The path must be written as %s: without empty parts, . and .. and a / at its end.", path.Clean(p))
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if len(part) > partMax {
+			return refuse("A directory's name in the path has %d bytes: use at most %d.", len(part), partMax)
+		}
+	}
+	return nil
+}
+
+// checkWay looks at what exists of the path below the owner's directory, part by part.
+func checkWay(own *os.Root, p string) error {
+	for end := 0; end < len(p); end++ {
+		if next := strings.IndexByte(p[end:], '/'); next >= 0 {
+			end += next
+		} else {
+			end = len(p)
+		}
+		exists, err := checkPart(own, p[:end])
+		if err != nil || !exists {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPart(own *os.Root, p string) (exists bool, err error) {
+	entry, err := own.Lstat(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at a project's path: %w", err)
+	}
+	if entry.IsDir() {
+		return true, nil
+	}
+	if entry.Mode()&fs.ModeSymlink == 0 {
+		return false, refuse("The path goes through %s, which is a file: choose another one.", p)
+	}
+	// Stat follows links as far as they stay below the owner's directory.
+	target, err := own.Stat(p)
+	var errno syscall.Errno
+	switch {
+	case err == nil && target.IsDir():
+		return true, nil
+	case err == nil || errors.Is(err, syscall.ENOTDIR):
+		return false, refuse("The path goes through %s, a link to a file: choose another one.", p)
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP):
+		return false, refuse("The path goes through %s, a link that leads nowhere: remove it or choose another path.", p)
+	case !errors.As(err, &errno): // os.Root's own word for a link that leaves it is no error of the system
+		return false, refuse("The path goes through %s, a link that leads out of your projects: choose another one.", p)
+	default:
+		return false, fmt.Errorf("follow a link in a project's path: %w", err)
+	}
+}
+
+// dirName is the name of an owner's directory. Different owners have different names, also where case does not count:
+//
+//   - a to z, 0 to 9, _ and @ stand for themselves, and so do - and . but at the beginning; every other byte is written as
+//     % and two hexadecimal digits (Ann-Lee is %41nn-%4Cee);
+//   - an owner whose name would be longer than plainMax is + and the SHA-256 of the owner in hexadecimal: + is never written
+//     otherwise.
+func dirName(owner string) (string, error) {
+	n := utf8.RuneCountInString(owner)
+	if n == 0 || n > ownerMax || !utf8.ValidString(owner) || strings.ContainsFunc(owner, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("an owner of %d characters cannot have a directory: 1 to %d printable ones can", n, ownerMax)
+	}
+	var b strings.Builder
+	for i := range len(owner) {
+		switch c := owner[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_', c == '@', i > 0 && (c == '-' || c == '.'):
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	if b.Len() > plainMax {
+		sum := sha256.Sum256([]byte(owner))
+		return "+" + hex.EncodeToString(sum[:]), nil
+	}
+	return b.String(), nil
+}
