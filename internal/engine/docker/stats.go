@@ -129,10 +129,7 @@ func withoutCache(memory *dockercontainer.MemoryStats) uint64 {
 	if !ok {
 		cache = memory.Stats["inactive_file"]
 	}
-	if cache > memory.Usage {
-		return memory.Usage
-	}
-	return memory.Usage - cache
+	return memory.Usage - min(cache, memory.Usage) // the two are not read at once
 }
 
 func bytesOf(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // bounded by the line itself

@@ -1,0 +1,84 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+
+	"github.com/aicli/aicli-web/internal/engine"
+)
+
+func said(status error, words string) error {
+	return fmt.Errorf("Error response from daemon: %s: %w", words, status) //nolint:staticcheck // the client's own capital
+}
+
+func TestClassify(t *testing.T) {
+	streamed := func(words string) error { return &pullFailure{words} }
+	internal, missing := errdefs.ErrInternal, errdefs.ErrNotFound
+	for _, c := range []struct {
+		name, op string
+		err      error
+		want     engine.Kind
+	}{
+		{"the engine is away", "x", client.ErrorConnectionFailed("unix:///nowhere"), engine.KindUnavailable},
+		{"the engine is away while it is asked for a pull", opPull, client.ErrorConnectionFailed("tcp://x"), engine.KindUnavailable},
+		{"the engine's connection is reset", opPull, &net.OpError{Op: "read", Err: syscall.ECONNRESET}, engine.KindUnavailable},
+		{"the engine goes away in the middle", "x", io.ErrUnexpectedEOF, engine.KindUnavailable},
+		{"another engine answers", "x", said(errdefs.ErrInvalidArgument,
+			"client version 1.41 is too old. Minimum supported API version is 1.44"), engine.KindUnavailable},
+		{"the caller gave up", "x", fmt.Errorf("get: %w", context.Canceled), engine.KindCanceled},
+		{"a deadline passed", "x", fmt.Errorf("get: %w", context.DeadlineExceeded), engine.KindTimeout},
+
+		{"a subnet overlaps", "x", said(errdefs.ErrPermissionDenied,
+			"Pool overlaps with other one on this address space"), engine.KindAddressInUse},
+		{"a subnet overlaps, as newer engines say", "x", said(errdefs.ErrInvalidArgument,
+			"invalid pool request: Pool overlaps with other one on this address space"), engine.KindAddressInUse},
+		{"containers are on the network", "x", said(errdefs.ErrPermissionDenied,
+			"error while removing network: network n id 1 has active endpoints"), engine.KindConflict},
+		{"a name is taken", "x", said(errdefs.ErrConflict, `The container name "/a" is already in use by container "1"`), engine.KindConflict},
+		{"an image is missing", "x", said(missing, "No such image: a:b"), engine.KindNotFound},
+		{"a mount's source is missing", "x", said(errdefs.ErrInvalidArgument,
+			`invalid mount config for type "bind": bind source path does not exist: /a`), engine.KindInvalid},
+		{"a command is missing", "x", said(internal,
+			`OCI runtime create failed: runc create failed: unable to start container process: exec: "a": executable file not found in $PATH`),
+			engine.KindInvalid},
+		{"the disk is full", "x", said(internal, "mkdir /var/lib/docker/overlay2/1: no space left on device"), engine.KindStorage},
+		{"a container does not run", "x", said(errdefs.ErrConflict, "container 1 is not running"), engine.KindNotRunning},
+		{"the engine fails", "x", said(internal, "something broke"), engine.KindInternal},
+
+		{"a manifest is unknown", opPull, said(missing, "manifest for a:b not found: manifest unknown: manifest unknown"), engine.KindNotFound},
+		{"a repository may not be seen", opPull, said(missing, "pull access denied for a, repository does not exist or may require "+
+			"'docker login': denied: requested access to the resource is denied"), engine.KindNotFound},
+		{"credentials are wrong", opPull, said(internal, "Head \"https://r/v2/\": unauthorized: incorrect username or password"), engine.KindDenied},
+		{"credentials are missing", opPull, said(internal, "Get \"https://r/v2/\": no basic auth credentials"), engine.KindDenied},
+		{"a registry's name is unknown", opPull, said(internal, "Get \"https://r/v2/\": dial tcp: lookup r: no such host"), engine.KindNetwork},
+		{"a registry refuses", opPull, said(internal, "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),
+			engine.KindNetwork},
+		{"a registry's certificate is not trusted", opPull, said(internal,
+			"Get \"https://r/v2/\": x509: certificate signed by unknown authority"), engine.KindNetwork},
+		{"a registry is slow", opPull, said(internal, "Get \"https://r/v2/\": net/http: TLS handshake timeout"), engine.KindNetwork},
+		{"a registry is slow, as the engine says", opPull, said(internal, "Get \"https://r/v2/\": context deadline exceeded"), engine.KindNetwork},
+		{"a layer's connection breaks", opPull, streamed("read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer"), engine.KindNetwork},
+		{"the disk fills while layers come", opPull, streamed("write /var/lib/docker/tmp/1: no space left on device"), engine.KindStorage},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := translate(c.op, "subject", c.err)
+			if got := engine.KindOf(err); got != c.want {
+				t.Errorf("kind %q, want %q", got, c.want)
+			}
+			if !errors.Is(err, c.err) {
+				t.Error("the engine's own error is lost")
+			}
+			if again := translate("outer", "", err); again != err { //nolint:errorlint // the same one
+				t.Errorf("translated twice: %v", again)
+			}
+		})
+	}
+}
