@@ -12,7 +12,8 @@ import (
 // ErrClosed is what a subscriber is told when the hub has closed: the server is going away.
 var ErrClosed = errors.New("the stream ends because the server stops")
 
-// Latest fans out the newest value of each key. A subscriber that is slow misses what was overtaken, never the newest.
+// Latest fans out the newest value of each key. A subscriber that is slow misses what was overtaken, never the newest,
+// and gets nothing older than what it has.
 type Latest[K comparable, V any] struct {
 	newer func(have, next V) bool
 
@@ -89,17 +90,18 @@ type Subscription[V any] struct {
 	leave func()
 
 	mu    sync.Mutex
-	full  bool
+	full  bool // value has not been taken
+	seen  bool // value is the newest so far, taken or not: nothing older comes after it
 	value V
 }
 
 func (s *Subscription[V]) put(v V, newer func(have, next V) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.full && !newer(s.value, v) {
+	if s.seen && !newer(s.value, v) {
 		return
 	}
-	s.value, s.full = v, true
+	s.value, s.full, s.seen = v, true, true
 	select {
 	case s.ready <- struct{}{}:
 	default: // the token is there already
@@ -116,10 +118,11 @@ func (s *Subscription[V]) Done() <-chan struct{} { return s.done }
 func (s *Subscription[V]) Take() (v V, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok = s.value, s.full
-	var none V
-	s.value, s.full = none, false
-	return v, ok
+	if !s.full {
+		return v, false
+	}
+	s.full = false
+	return s.value, true
 }
 
 // Next waits for a value. It fails with ErrClosed when the hub has closed and the mailbox is empty, else with ctx.Err().

@@ -1,0 +1,301 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// queue keeps tasks in memory. Its rules are those that the store's tests hold for the real one.
+type queue struct {
+	mu       sync.Mutex
+	tasks    []task.Task
+	until    map[string]time.Time
+	outcomes map[string][]task.Outcome
+	reports  int
+	unwanted []string
+	most     int // asked for by one claim
+}
+
+func newQueue(types ...task.Type) *queue {
+	q := &queue{until: map[string]time.Time{}, outcomes: map[string][]task.Outcome{}}
+	for i, typ := range types {
+		id := fmt.Sprint("task_", i)
+		q.tasks = append(q.tasks, task.Task{ID: id, WorkspaceID: fmt.Sprint("ws_", i), Type: typ, Status: task.Queued, MaxAttempts: 3, RunAt: time.Now(), Lease: task.Lease{TaskID: id}})
+	}
+	return q
+}
+
+func (q *queue) Claim(_ context.Context, holder string, limit int, lease time.Duration) (claimed []task.Task, _ error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.most = max(q.most, limit)
+	for i := range q.tasks {
+		t := &q.tasks[i]
+		if len(claimed) < limit && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
+			t.Status, t.Attempt = task.Running, t.Attempt+1
+			t.Lease.Holder, t.Lease.Token = holder, t.Lease.Token+1
+			q.until[t.ID] = time.Now().Add(lease)
+			claimed = append(claimed, *t)
+		}
+	}
+	return claimed, nil
+}
+
+func (q *queue) Extend(_ context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, _ error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range leases {
+		if !slices.ContainsFunc(q.tasks, func(t task.Task) bool { return t.Lease == l }) {
+			v.Lost = append(v.Lost, l.TaskID)
+		}
+		q.until[l.TaskID] = time.Now().Add(lease)
+	}
+	v.Unwanted = q.unwanted
+	return v, nil
+}
+
+func (q *queue) Report(context.Context, task.Lease, string, *float64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reports++
+	return nil
+}
+
+func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.tasks {
+		t := &q.tasks[i]
+		if t.Lease != lease {
+			continue
+		}
+		t.Status, t.RunAt, t.Lease.Holder = o.Status, o.RunAt, ""
+		if o.Unburned {
+			t.Attempt--
+		}
+		q.outcomes[t.ID] = append(q.outcomes[t.ID], o)
+		return nil
+	}
+	return task.ErrLeaseLost
+}
+
+func (q *queue) Reclaim(context.Context) (int, error) { return 0, nil }
+
+func (q *queue) of(id string) (statuses []task.Status) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, o := range q.outcomes[id] {
+		statuses = append(statuses, o.Status)
+	}
+	return statuses
+}
+
+var (
+	errTransient = errors.New("transient")
+	errWait      = errors.New("wait")
+)
+
+func classify(err error) (task.Failure, task.Class) {
+	switch {
+	case errors.Is(err, errTransient):
+		return task.Failure{Code: "NETWORK", Message: err.Error()}, task.Transient
+	case errors.Is(err, errWait):
+		return task.Failure{Code: "ENGINE_UNAVAILABLE", Message: err.Error()}, task.Wait
+	default:
+		return task.Failure{Code: "INTERNAL", Message: err.Error()}, task.Permanent
+	}
+}
+
+// run lets a pool of two workers work on q in a bubble, calls during (which may wait on the bubble's clock), and stops it.
+func run(t *testing.T, types []task.Type, handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(types...)
+		handlers := map[task.Type]task.Handler{}
+		for _, typ := range task.Types() {
+			handlers[typ] = handler
+		}
+		p := task.New(q, task.Options{
+			Holder: "here", Workers: 2, Handlers: handlers, Classify: classify, Grace: 5 * time.Second,
+			Timeout: func(task.Task) time.Duration { return time.Minute }, Log: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			if err := p.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		during(q, p, cancel)
+		cancel()
+		ended.Wait()
+		if n := p.Running(); n != 0 {
+			t.Errorf("%d tasks run after the end", n)
+		}
+	})
+}
+
+// advance moves the bubble's clock.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func expect(t *testing.T, got []task.Status, want ...task.Status) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestPool(t *testing.T) {
+	five := []task.Type{task.Start, task.Start, task.Start, task.Start, task.Start}
+	one := five[:1]
+
+	t.Run("no more run at once than there are workers, and none waits while one is free", func(t *testing.T) {
+		var mu sync.Mutex
+		now, most := 0, 0
+		run(t, five, func(context.Context, task.Task, task.Report) error {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return nil
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(3*time.Second + time.Millisecond) // five in pairs
+			if len(q.outcomes) != 5 || most != 2 || q.most > 2 {
+				t.Errorf("%d ended, %d at once, %d claimed", len(q.outcomes), most, q.most)
+			}
+		})
+	})
+	t.Run("what is transient is tried again with growing waits, then fails", func(t *testing.T) {
+		run(t, one, func(context.Context, task.Task, task.Report) error { return errTransient },
+			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+				advance(30 * time.Second)
+				expect(t, q.of("task_0"), task.Retrying, task.Retrying, task.Failed)
+			})
+	})
+	t.Run("what is permanent fails at once, and so does a panic", func(t *testing.T) {
+		run(t, five[:2], func(_ context.Context, tk task.Task, _ task.Report) error {
+			if tk.ID == "task_1" {
+				panic("bad")
+			}
+			return errors.New("no such image")
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(time.Second)
+			expect(t, q.of("task_0"), task.Failed)
+			expect(t, q.of("task_1"), task.Failed)
+		})
+	})
+	t.Run("while the engine cannot be asked no try is burned", func(t *testing.T) {
+		tries := 0
+		run(t, one, func(context.Context, task.Task, task.Report) error {
+			if tries++; tries < 10 {
+				return errWait
+			}
+			return nil
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(time.Minute)
+			if got := q.of("task_0"); len(got) != 10 || got[9] != task.Succeeded || q.tasks[0].Attempt != 1 {
+				t.Errorf("got %v, attempt %d", got, q.tasks[0].Attempt)
+			}
+		})
+	})
+	t.Run("a task past its timeout is cancelled and classified", func(t *testing.T) {
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
+			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+				advance(61 * time.Second)
+				expect(t, q.of("task_0"), task.Failed)
+			})
+	})
+	t.Run("a task cut by shutdown returns to the queue after its grace, unburned", func(t *testing.T) {
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
+			func(q *queue, _ *task.Pool, stop context.CancelFunc) {
+				advance(time.Second)
+				stop()
+				advance(4 * time.Second)
+				expect(t, q.of("task_0"))
+				advance(2 * time.Second)
+				expect(t, q.of("task_0"), task.Queued)
+				if q.tasks[0].Attempt != 0 {
+					t.Errorf("attempt %d", q.tasks[0].Attempt)
+				}
+			})
+	})
+	t.Run("a superseded task is cancelled, told here or by the queue", func(t *testing.T) {
+		run(t, five[:2], func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
+			func(q *queue, p *task.Pool, _ context.CancelFunc) {
+				advance(time.Second)
+				p.Interrupt("task_0")
+				p.Interrupt("task_9")
+				synctest.Wait()
+				expect(t, q.of("task_0"), task.Superseded)
+				q.mu.Lock()
+				q.unwanted = []string{"task_1"}
+				q.mu.Unlock()
+				advance(6 * time.Second)
+				expect(t, q.of("task_1"), task.Superseded)
+			})
+	})
+	t.Run("a task whose lease is lost stops and writes nothing", func(t *testing.T) {
+		stopped := false
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
+			<-ctx.Done()
+			stopped = errors.Is(context.Cause(ctx), task.ErrLeaseLost)
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(time.Second)
+			q.mu.Lock()
+			q.tasks[0].Lease = task.Lease{TaskID: "task_0", Holder: "elsewhere", Token: 7}
+			q.mu.Unlock()
+			advance(6 * time.Second)
+			if expect(t, q.of("task_0")); !stopped {
+				t.Error("it goes on")
+			}
+		})
+	})
+	t.Run("progress is written at a bounded rate, and the last word is written", func(t *testing.T) {
+		run(t, one, func(_ context.Context, _ task.Task, report task.Report) error {
+			for i := range 1000 {
+				done := float64(i) / 10
+				report("pulling the image", &done)
+				<-time.After(time.Millisecond)
+			}
+			<-time.After(time.Second)
+			return nil
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(3 * time.Second)
+			if q.reports < 3 || q.reports > 6 {
+				t.Errorf("%d reports in a second", q.reports)
+			}
+		})
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	b := task.Backoff{First: time.Second, Most: 10 * time.Second}
+	for try, most := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 100: 10 * time.Second} {
+		for range 100 {
+			if got := b.After(try); got < most/2 || got > most {
+				t.Fatalf("try %d: got %s, want %s to %s", try, got, most/2, most)
+			}
+		}
+	}
+}

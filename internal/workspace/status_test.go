@@ -1,0 +1,168 @@
+package workspace
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var states = []ContainerState{
+	NoContainer, ContainerCreated, ContainerRunning, ContainerPaused, ContainerRestarting, ContainerRemoving, ContainerExited, ContainerDead,
+}
+
+// rows of the table in the words of docs: each letter is a combination of making, halting and failed, from none to all.
+var statusRows = map[DesiredState]map[ContainerState][8]Status{
+	WantRunning: {
+		NoContainer:         {Failing, Failing, Failing, Failing, Pending, Pending, Pending, Pending},
+		ContainerCreated:    {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		ContainerRunning:    {Active, Active, Active, Active, Active, Active, Active, Active},
+		ContainerPaused:     {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		ContainerRestarting: {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		ContainerRemoving:   {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		ContainerExited:     {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		ContainerDead:       {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+	},
+	WantStopped: {
+		NoContainer:         {Inactive, Failing, Inactive, Failing, Pending, Pending, Pending, Pending},
+		ContainerCreated:    {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
+		ContainerRunning:    {Active, Failing, Stopping, Stopping, Active, Failing, Stopping, Stopping},
+		ContainerPaused:     {Inactive, Failing, Stopping, Stopping, Inactive, Failing, Stopping, Stopping},
+		ContainerRestarting: {Starting, Failing, Stopping, Stopping, Starting, Failing, Stopping, Stopping},
+		ContainerRemoving:   {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
+		ContainerExited:     {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
+		ContainerDead:       {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
+	},
+}
+
+func TestStatusOf(t *testing.T) {
+	for _, state := range states {
+		for bits := range 8 {
+			f := Facts{State: state, Making: bits&4 != 0, Halting: bits&2 != 0, Failed: bits&1 != 0}
+			for _, f.Desired = range []DesiredState{WantRunning, WantStopped, WantDeleted} {
+				want := Deleting
+				if f.Desired != WantDeleted {
+					want = statusRows[f.Desired][state][bits]
+				}
+				if got := StatusOf(f); got != want {
+					t.Errorf("%+v: got %s, want %s", f, got, want)
+				}
+			}
+		}
+	}
+}
+
+// live makes tasks from words such as "START running".
+func live(words ...[2]string) (tasks []task.Task) {
+	for i, w := range words {
+		tasks = append(tasks, task.Task{ID: fmt.Sprint("task_", i), Type: task.Type(w[0]), Status: task.Status(w[1])})
+	}
+	return tasks
+}
+
+func TestDecide(t *testing.T) {
+	active := Workspace{DesiredState: WantRunning, Status: Active, Observed: Observed{Container: &Container{State: ContainerRunning}}}
+	inactive := Workspace{DesiredState: WantStopped, Status: Inactive}
+	deleting := Workspace{DesiredState: WantDeleted, Status: Deleting}
+	for _, c := range []struct {
+		name string
+		verb task.Type
+		w    Workspace
+		live []task.Task
+		want string // reuse, enqueue, superseded, desired, refused
+	}{
+		{"a start of what is active needs no task", task.Start, active, nil, "- false [] RUNNING"},
+		{"a start of what is inactive", task.Start, inactive, nil, "- true [] RUNNING"},
+		{"a start while one is under way is that one", task.Start, active, live([2]string{"START", "RUNNING"}), "task_0 false [] RUNNING"},
+		{"a start of what waits to be made without it", task.Start, inactive, live([2]string{"CREATE", "QUEUED"}), "task_0 false [] RUNNING"},
+		{"a start after a stop comes after it", task.Start, inactive, live([2]string{"STOP", "RUNNING"}), "- true [] RUNNING"},
+		{"a stop supersedes a queued start", task.Stop, active, live([2]string{"START", "QUEUED"}), "- true [task_0] STOPPED"},
+		{"a stop waits for a start that runs", task.Stop, active, live([2]string{"START", "RUNNING"}), "- true [] STOPPED"},
+		{"a stop of what is stopped needs no task", task.Stop, inactive, nil, "- false [] STOPPED"},
+		{"a second stop is the first", task.Stop, inactive, live([2]string{"STOP", "QUEUED"}), "task_0 false [] STOPPED"},
+		{"a restart supersedes what would start", task.Restart, active, live([2]string{"START", "QUEUED"}, [2]string{"RESTART", "RETRYING"}), "- true [task_0 task_1] RUNNING"},
+		{"a restart under way is that one", task.Restart, active, live([2]string{"RESTART", "RUNNING"}), "task_0 false [] RUNNING"},
+		{"a delete supersedes all, running or not", task.Delete, active, live([2]string{"CREATE", "RUNNING"}, [2]string{"STOP", "QUEUED"}), "- true [task_0 task_1] DELETED"},
+		{"a second delete is the first", task.Delete, deleting, live([2]string{"DELETE", "RETRYING"}), "task_0 false [] DELETED"},
+		{"a delete that failed is begun again", task.Delete, deleting, nil, "- true [] DELETED"},
+		{"what is being deleted is not started", task.Start, deleting, nil, "- false [] DELETED CONFLICT"},
+		{"a queued sync is enough", task.Sync, active, live([2]string{"SYNC", "QUEUED"}), "task_0 false [] RUNNING"},
+		{"a running sync may have looked already", task.Sync, active, live([2]string{"SYNC", "RUNNING"}), "- true [] RUNNING"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := Decide(c.verb, c.w, c.live)
+			reuse, superseded := "-", []string{}
+			if d.Reuse != nil {
+				reuse = d.Reuse.ID
+			}
+			for _, s := range d.Supersede {
+				superseded = append(superseded, s.ID)
+			}
+			got := fmt.Sprint(reuse, " ", d.Enqueue, " ", superseded, " ", d.Desired)
+			if d.Refusal != nil {
+				got += " " + string(d.Refusal.Code)
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDraft(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	running := func(typ task.Type, params task.Params) []task.Task {
+		return []task.Task{{ID: "task_0", Type: typ, Status: task.Running, Attempt: 1, MaxAttempts: 5, Params: params}}
+	}
+	failed := task.Outcome{Status: task.Failed, Failure: &task.Failure{Code: "IMAGE_NOT_FOUND", Message: "No such image."}}
+
+	t.Run("a creation that fails within the wait is deleted again in the same change", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantRunning}, running(task.Create, task.Params{DiscardUntil: now.Add(time.Second)}), now)
+		d.Finish("task_0", failed)
+		_, tasks := d.Seal()
+		if d.Workspace.DesiredState != WantDeleted || d.Workspace.Status != Deleting || len(tasks) != 2 || tasks[1].Type != task.Delete {
+			t.Errorf("got %+v, %+v", d.Workspace, tasks)
+		}
+	})
+	t.Run("a creation that fails later stays and says why", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantRunning}, running(task.Create, task.Params{DiscardUntil: now}), now)
+		d.Finish("task_0", failed)
+		d.Seal()
+		if d.Workspace.Status != Failing || d.Workspace.StatusReason == nil || *d.Workspace.StatusReason != "No such image." {
+			t.Errorf("got %+v", d.Workspace)
+		}
+	})
+	t.Run("a deletion that succeeds removes the row", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantDeleted}, running(task.Delete, task.Params{}), now)
+		d.Finish("task_0", task.Outcome{Status: task.Succeeded})
+		if d.Seal(); !d.Removed {
+			t.Error("it stays")
+		}
+	})
+	t.Run("a try that was cut does not count", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantRunning}, running(task.Start, task.Params{}), now)
+		d.Finish("task_0", task.Outcome{Status: task.Queued, RunAt: now, Unburned: true})
+		if got := d.Live[0]; got.Status != task.Queued || got.Attempt != 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("a start that would be tried again after a stop was asked for is superseded", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantStopped}, running(task.Start, task.Params{}), now)
+		d.Finish("task_0", task.Outcome{Status: task.Retrying, RunAt: now, Failure: failed.Failure})
+		if len(d.Live) != 0 || len(d.Ended) != 1 || d.Ended[0].Status != task.Superseded {
+			t.Errorf("got %+v, %+v", d.Live, d.Ended)
+		}
+	})
+	t.Run("a task that runs is not ended by what supersedes it", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantRunning}, running(task.Start, task.Params{}), now)
+		d.Supersede(d.Live[0])
+		if changed, _ := d.Seal(); len(d.Live) != 1 || d.Live[0].Status != task.Running || !changed {
+			t.Errorf("got %+v", d.Live)
+		}
+	})
+}
