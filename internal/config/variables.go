@@ -26,11 +26,11 @@ const (
 	workersMax  = 256              // an engine makes about ten containers a second, however many are asked for at once
 	graceMax    = 10 * time.Minute // whoever supervises the server kills it long before
 	poolBitsMin = 8
-	poolBitsMax = 28 // the subnet of one workspace
+	poolBitsMax = 28   // the subnet of one workspace
 	pathMax     = 4096 // bytes: what Linux takes
 	originsMax  = 100  // every request of a browser is compared with them; more is a mistake
 	imageMax    = 255  // characters: what registries take for a name
-	shownMax    = 80 // characters of a refused value that a problem repeats: it stays one line
+	shownMax    = 80   // characters of a refused value that a problem repeats: it stays one line
 )
 
 func literal(value string) func(*Config) string { return func(*Config) string { return value } }
