@@ -9,8 +9,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: vet ## Run every check and test
+test: vet engine ## Run every check and test
 	scripts/with-postgres.sh go test -race -timeout 10m ./...
+
+.PHONY: engine
+engine: ## Start a container engine if none answers, and give it the base image
+	scripts/ensure-docker.sh
+	scripts/base-image.sh
 
 .PHONY: vet
 vet: ## Static checks that come with Go
