@@ -116,6 +116,7 @@ var (
 		{"manifest unknown", engine.KindNotFound},
 		{"unauthorized:", engine.KindDenied},
 		{"401 unauthorized", engine.KindDenied},
+		{"403 forbidden", engine.KindDenied},
 		{"authentication required", engine.KindDenied},
 		{"no basic auth credentials", engine.KindDenied},
 		{"dial tcp", engine.KindNetwork},
@@ -138,7 +139,9 @@ var (
 		{"does not exist", engine.KindNotFound},
 		{"not found", engine.KindNotFound},
 		{"name unknown", engine.KindNotFound},
-		{"denied", engine.KindNotFound},
+		{"denied:", engine.KindNotFound},
+		{"access denied", engine.KindNotFound},
+		{"access to the resource is denied", engine.KindNotFound},
 		{"invalid reference format", engine.KindInvalid},
 	}
 	runWords = []phrase{
