@@ -15,21 +15,20 @@ import (
 )
 
 const (
-	pathMax  = 255 // characters: shown in lists, kept in a column
-	partMax  = 255 // bytes: what Linux file systems take for one name
+	pathMax  = 255 // bytes: shown in lists, kept in a column, and no part of it can be too long for a file name
 	ownerMax = 128 // characters
 	plainMax = 150 // bytes of an encoded owner: longer ones are told apart by their hash, so that names stay readable in listings
 )
 
 // checkForm looks at the path alone.
 func checkForm(p string) error {
-	switch n := utf8.RuneCountInString(p); {
+	switch {
 	case p == "" || p == ".":
 		return refuse("The path is empty: give the name of a directory, such as work or team/work.")
 	case !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl):
 		return refuse("The path must not contain control characters.")
-	case n > pathMax:
-		return refuse("The path has %d characters: use at most %d.", n, pathMax)
+	case len(p) > pathMax:
+		return refuse("The path has %d bytes: use at most %d (letters beyond a to z take two or more).", len(p), pathMax)
 	case strings.Contains(p, `\`):
 		return refuse("The path must not contain backslashes: separate directories by /.")
 	case strings.HasPrefix(p, "/"):
@@ -41,15 +40,11 @@ func checkForm(p string) error {
 	case path.Clean(p) != p:
 		return refuse("The path must be written as %s: without empty parts, . and .. and a / at its end.", path.Clean(p))
 	}
-	for part := range strings.SplitSeq(p, "/") {
-		if len(part) > partMax {
-			return refuse("A directory's name in the path has %d bytes: use at most %d.", len(part), partMax)
-		}
-	}
 	return nil
 }
 
-// checkWay looks at what exists of the path below the owner's directory, part by part.
+// checkWay looks at what exists of the path below the owner's directory, part by part, and at where the whole of it leads:
+// who has all of an owner's projects mounted could put links in the place of those that others mount.
 func checkWay(own *os.Root, p string) error {
 	for end := 0; end < len(p); end++ {
 		if next := strings.IndexByte(p[end:], '/'); next >= 0 {
@@ -61,6 +56,21 @@ func checkWay(own *os.Root, p string) error {
 		if err != nil || !exists {
 			return err
 		}
+	}
+	return checkNotWhole(own, p)
+}
+
+func checkNotWhole(own *os.Root, p string) error {
+	whole, err := own.Stat(".")
+	if err != nil {
+		return fmt.Errorf("look at an owner's directory: %w", err)
+	}
+	target, err := own.Stat(p)
+	if err != nil {
+		return fmt.Errorf("look at a project's path: %w", err)
+	}
+	if os.SameFile(whole, target) {
+		return refuse("The path leads to your projects as a whole: choose another one.")
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestForm(t *testing.T) {
 	})
 	for _, path := range []string{
 		"", ".", "./", "..", "../", "../x", "a/../..", "a/../../x", "/", "/etc", "//a", "a/", "a//b", "./a", "a/.", "a/..", "a/../b", "a/./b",
-		`a\b`, `..\x`, "a\x00b", "a\nb", "a\x7fb", "a\u0085b", "a\xffb", strings.Repeat("x", 256), strings.Repeat("é", 128),
+		`a\b`, `..\x`, "a\x00b", "a\nb", "a\x7fb", "a\u0085b", "a\xffb", strings.Repeat("x", 256), strings.Repeat("é", 128), strings.Repeat("é/", 85) + "x",
 	} {
 		t.Run("refused: "+path[:min(len(path), 20)], func(t *testing.T) {
 			r, dir := open(t)
@@ -272,6 +272,7 @@ func TestLinks(t *testing.T) {
 		r, dir := home(t)
 		mkdir(t, filepath.Join(dir, "sub"))
 		link(t, "..", filepath.Join(dir, "sub", "up"))
+		refused(t, r.Check(owner, "sub/up"), dir)
 		_, err := r.Make(owner, "sub/up")
 		refused(t, err, dir)
 	})
