@@ -1,0 +1,121 @@
+// Package isolation turns a workspace into what its container and network are allowed to be. It is pure: it asks nobody and
+// changes nothing, and it is the only place where that is decided. Privileged is not among the things that it can ask for.
+package isolation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// Level names a set of bounds.
+type Level string
+
+// Standard is what every workspace has: its own bridge network from which the outside can be reached, bounded CPU, memory and
+// processes, few capabilities, no new privileges, and the engine's own seccomp profile.
+const Standard Level = "STANDARD"
+
+const (
+	// Target is where the project directory is mounted, and where the command begins.
+	Target = "/workspace"
+	// A container keeps at most logFiles files of logSize each: 30 MB of output.
+	logSize  = "10m"
+	logFiles = 3
+	// nanos is one core in the engine's unit.
+	nanos = 1e9
+)
+
+// capabilities are what a shell needs to install software and to hand files to another user. All others are dropped.
+var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"}
+
+// Name is the name of a workspace's container and of its network: one of each, found again by name after a crash between
+// making it and writing its id down.
+func Name(workspaceID string) string {
+	return "aicli-" + strings.TrimPrefix(workspaceID, workspace.WorkspacePrefix)
+}
+
+// Labels mark what belongs to a workspace of an installation.
+func Labels(installation, workspaceID string) engine.Labels {
+	l := Installation(installation)
+	l[engine.LabelWorkspace] = workspaceID
+	return l
+}
+
+// Installation marks all that belongs to an installation.
+func Installation(installation string) engine.Labels {
+	return engine.Labels{engine.LabelManaged: "true", engine.LabelInstallation: installation}
+}
+
+// Network is the network of a workspace.
+func Network(w workspace.Workspace, installation string) engine.NetworkSpec {
+	return engine.NetworkSpec{Name: Name(w.ID), Subnet: w.Subnet, Labels: Labels(installation, w.ID)}
+}
+
+// Limits are the bounds of a workspace's container.
+func Limits(r workspace.Resources) engine.Limits {
+	return engine.Limits{NanoCPUs: int64(r.Cpus * nanos), MemoryBytes: r.MemoryBytes, Pids: int64(r.Pids)}
+}
+
+// Container is the container of a workspace, on the network of that id, with the project directory that was checked.
+func Container(w workspace.Workspace, installation, networkID, project string) engine.ContainerSpec {
+	environment := make([]string, len(w.Environment))
+	for i, v := range w.Environment {
+		environment[i] = v.Name + "=" + v.Value
+	}
+	return engine.ContainerSpec{
+		Name: Name(w.ID), Image: w.Image, Entrypoint: w.Command, Env: environment, Labels: Labels(installation, w.ID),
+		Hostname: Name(w.ID), WorkingDir: Target, NetworkID: networkID,
+		Mounts:       []engine.Mount{{Source: project, Target: Target}},
+		Limits:       Limits(w.Resources),
+		Capabilities: slices.Clone(capabilities), NoNewPrivileges: true, Init: true,
+		LogMaxSize: logSize, LogMaxFiles: logFiles,
+	}
+}
+
+// Compare says in words what a container should have and the engine does not report. Empty is good.
+func Compare(w workspace.Workspace, seen engine.Enforced) (warnings []string) {
+	warn := func(bad bool, format string, args ...any) {
+		if bad {
+			warnings = append(warnings, fmt.Sprintf(format, args...))
+		}
+	}
+	want := Limits(w.Resources)
+	warn(seen.Limits.NanoCPUs != want.NanoCPUs, "The engine does not hold the container to %g cores.", w.Resources.Cpus)
+	warn(seen.Limits.MemoryBytes != want.MemoryBytes, "The engine does not hold the container to %d bytes of memory.", w.Resources.MemoryBytes)
+	warn(seen.Limits.Pids != want.Pids, "The engine does not hold the container to %d processes.", w.Resources.Pids)
+	for _, c := range seen.Capabilities {
+		warn(!slices.Contains(capabilities, c), "The container has the capability %s, which was not asked for.", c)
+	}
+	warn(!seen.NoNewPrivileges, "The engine does not keep the container from gaining privileges.")
+	warn(seen.Privileged, "The container is privileged.")
+	warn(seen.Seccomp != "default", "The engine's seccomp profile does not apply: it is %s.", seen.Seccomp)
+	return warnings
+}
+
+// Describe is the isolation of a workspace for its owner: what the engine was seen to enforce, or what will be asked for while
+// there is no container.
+func Describe(w workspace.Workspace) Description {
+	d := Description{Level: Standard, Subnet: w.Subnet, NetworkName: Name(w.ID), Capabilities: capabilities, NoNewPrivileges: true, Seccomp: "default"}
+	if c := w.Observed.Container; c != nil {
+		e := c.Enforced
+		d.Capabilities, d.NoNewPrivileges, d.ReadOnlyRoot = e.Capabilities, e.NoNewPrivileges, e.ReadOnlyRoot
+		d.Seccomp, d.User, d.Warnings = e.Seccomp, e.User, e.Warnings
+	}
+	return d
+}
+
+// Description is what Describe says.
+type Description struct {
+	Level               Level
+	NetworkName, Subnet string
+	Internal            bool
+	Capabilities        []string
+	NoNewPrivileges     bool
+	ReadOnlyRoot        bool
+	Seccomp             string
+	User                string // empty: the image's
+	Warnings            []string
+}
