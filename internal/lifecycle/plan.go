@@ -1,0 +1,151 @@
+// Package lifecycle does what each task type asks for: it observes the engine, plans (purely) what is missing, and applies
+// only that. So a task that ran half, twice or never comes to the same end. It decides nothing about when tasks run, and it
+// writes nothing but what it saw.
+package lifecycle
+
+import (
+	"strings"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/isolation"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// op is one thing to do.
+type op string
+
+const (
+	pullImage       op = "pull image"
+	createNetwork   op = "create network"
+	createContainer op = "create container"
+	updateContainer op = "update container"
+	unpause         op = "unpause container"
+	startContainer  op = "start container"
+	stopContainer   op = "stop container"
+	removeContainer op = "remove container"
+	removeNetwork   op = "remove network"
+)
+
+// step is one thing to do and why; target is the engine's id of what it is done to, empty for what is yet to be made.
+type step struct {
+	op     op
+	target string
+	why    string
+}
+
+func (s step) String() string { return string(s.op) + " (" + s.why + ")" }
+
+// seen is what the engine has of a workspace.
+type seen struct {
+	image      bool // looked up only while there is no container
+	networks   []engine.Network
+	containers []engine.Container // one, unless somebody copied our labels
+}
+
+// goal is where a task leads to.
+type goal int
+
+const (
+	nothing goal = iota // another task takes care of it
+	made                // there is a container, not running
+	running
+	stopped // what is there does not run
+	absent
+)
+
+// goalOf follows the desired state as it is now, not as it was when the task was asked for.
+func goalOf(t task.Task, desired workspace.DesiredState) goal {
+	switch {
+	case t.Type == task.Delete:
+		return absent
+	case desired == workspace.WantDeleted:
+		return nothing
+	case desired == workspace.WantRunning && t.Type == task.Stop:
+		return nothing // a start was asked for since
+	case desired == workspace.WantRunning:
+		return running
+	case t.Type == task.Create:
+		return made
+	default:
+		return stopped
+	}
+}
+
+// plan says what is missing between what was seen and what t asks for.
+func plan(t task.Task, w workspace.Workspace, s seen) []step {
+	g := goalOf(t, w.DesiredState)
+	switch g {
+	case nothing:
+		return nil
+	case absent:
+		return planAbsent(s)
+	}
+	var steps []step
+	if len(s.containers) == 0 {
+		if g == stopped {
+			return nil
+		}
+		return append(planMake(s), planRun(g, "", "the container is new")...)
+	}
+	c := s.containers[0]
+	if c.State == engine.Dead || c.State == engine.Removing {
+		steps = append(steps, step{removeContainer, c.ID, "it is " + strings.ToLower(string(c.State))})
+		if g == stopped {
+			return steps
+		}
+		return append(append(steps, planMake(s)...), planRun(g, "", "the container is new")...)
+	}
+	if c.Enforced.Limits != isolation.Limits(w.Resources) {
+		steps = append(steps, step{updateContainer, c.ID, "its limits differ"})
+	}
+	return append(steps, planState(t, g, c)...)
+}
+
+// planMake makes a container and what it needs.
+func planMake(s seen) (steps []step) {
+	if !s.image {
+		steps = append(steps, step{pullImage, "", "image missing"})
+	}
+	if len(s.networks) == 0 {
+		steps = append(steps, step{createNetwork, "", "no network"})
+	}
+	return append(steps, step{createContainer, "", "no container"})
+}
+
+func planRun(g goal, target, why string) []step {
+	if g != running {
+		return nil
+	}
+	return []step{{startContainer, target, why}}
+}
+
+// planState brings a container that exists into the state that is wanted.
+func planState(t task.Task, g goal, c engine.Container) []step {
+	up := c.State == engine.Running || c.State == engine.Paused || c.State == engine.Restarting
+	switch {
+	case g == running && t.Type == task.Restart && up && !restartedSince(c, t.CreatedAt):
+		return []step{{stopContainer, c.ID, "it is to be restarted"}, {startContainer, c.ID, "it is to be restarted"}}
+	case g == running && c.State == engine.Paused:
+		return []step{{unpause, c.ID, "it is paused"}}
+	case g == running && !up:
+		return planRun(g, c.ID, "it is "+strings.ToLower(string(c.State)))
+	case g != running && up:
+		return []step{{stopContainer, c.ID, "it is " + strings.ToLower(string(c.State))}}
+	}
+	return nil
+}
+
+// restartedSince reports whether an earlier run of the task has restarted the container already.
+func restartedSince(c engine.Container, asked time.Time) bool { return c.StartedAt.After(asked) }
+
+func planAbsent(s seen) (steps []step) {
+	for _, c := range s.containers {
+		steps = append(steps, step{removeContainer, c.ID, "the workspace is deleted"})
+	}
+	for _, n := range s.networks {
+		steps = append(steps, step{removeNetwork, n.ID, "the workspace is deleted"})
+	}
+	return steps
+}

@@ -1,0 +1,73 @@
+package lifecycle
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/isolation"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPlan(t *testing.T) {
+	asked := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	resources := workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}
+	networks := []engine.Network{{ID: "n"}}
+	have := func(state engine.State, started time.Time) seen {
+		return seen{networks: networks, containers: []engine.Container{{
+			Summary: engine.Summary{ID: "c", State: state}, StartedAt: started, Enforced: engine.Enforced{Limits: isolation.Limits(resources)},
+		}}}
+	}
+	const up, down, gone = workspace.WantRunning, workspace.WantStopped, workspace.WantDeleted
+	for _, c := range []struct {
+		name    string
+		typ     task.Type
+		desired workspace.DesiredState
+		seen    seen
+		want    string
+	}{
+		{"a creation from nothing", task.Create, up, seen{}, "pull image (image missing)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
+		{"a creation that is not to start", task.Create, down, seen{image: true}, "create network (no network)\ncreate container (no container)"},
+		{"a creation that was cut half way", task.Create, up, seen{image: true, networks: networks}, "create container (no container)\nstart container (the container is new)"},
+		{"a creation that was cut before the start", task.Create, up, have(engine.Created, time.Time{}), "start container (it is created)"},
+		{"a creation that ran already", task.Create, up, have(engine.Running, asked), ""},
+		{"a start of what exited", task.Start, up, have(engine.Exited, asked), "start container (it is exited)"},
+		{"a start of what somebody paused", task.Start, up, have(engine.Paused, asked), "unpause container (it is paused)"},
+		{"a start of what is dead", task.Start, up, have(engine.Dead, asked), "remove container (it is dead)\npull image (image missing)\ncreate container (no container)\nstart container (the container is new)"},
+		{"a start whose workspace is to be stopped meanwhile", task.Start, down, have(engine.Exited, asked), ""},
+		{"a stop", task.Stop, down, have(engine.Running, asked), "stop container (it is running)"},
+		{"a stop of what is gone", task.Stop, down, seen{networks: networks}, ""},
+		{"a stop overtaken by a start", task.Stop, up, have(engine.Running, asked), ""},
+		{"a restart", task.Restart, up, have(engine.Running, asked.Add(-time.Hour)), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
+		{"a restart that was cut between stop and start", task.Restart, up, have(engine.Exited, asked.Add(-time.Hour)), "start container (it is exited)"},
+		{"a restart that ran already", task.Restart, up, have(engine.Running, asked.Add(time.Second)), ""},
+		{"a sync of what was started by somebody else", task.Sync, down, have(engine.Running, asked), "stop container (it is running)"},
+		{"a deletion", task.Delete, gone, have(engine.Running, asked), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)"},
+		{"a deletion that ran already", task.Delete, gone, seen{}, ""},
+		{"a start of what is being deleted", task.Start, gone, seen{}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: resources}}
+			var lines []string
+			for _, s := range plan(task.Task{Type: c.typ, CreatedAt: asked}, w, c.seen) {
+				lines = append(lines, s.String())
+			}
+			if got := strings.Join(lines, "\n"); got != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+	t.Run("limits that differ are changed before anything else", func(t *testing.T) {
+		w := workspace.Workspace{DesiredState: up, Spec: workspace.Spec{Resources: workspace.Resources{Cpus: 2, MemoryBytes: 1 << 27, Pids: 10}}}
+		steps := plan(task.Task{Type: task.Sync}, w, have(engine.Exited, asked))
+		if len(steps) != 2 || steps[0].op != updateContainer || steps[1].op != startContainer {
+			t.Errorf("got %v", steps)
+		}
+	})
+}
