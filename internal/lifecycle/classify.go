@@ -1,0 +1,60 @@
+package lifecycle
+
+import (
+	"errors"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// verdict is what becomes of a task that failed in a certain way, and what its owner is told.
+type verdict struct {
+	class   task.Class
+	code    workspace.Code
+	message string
+}
+
+// verdicts is the table of failures. Messages name nothing of the host: the engine's own words are in the log.
+var verdicts = map[engine.Kind]verdict{
+	engine.KindUnavailable:  {task.Wait, workspace.EngineUnreachable, "The container engine cannot be reached. The work goes on by itself when it is back."},
+	engine.KindNotFound:     {task.Transient, workspace.EngineError, "Something that the container needs was removed while it was being set up."},
+	engine.KindNotRunning:   {task.Transient, workspace.EngineError, "The container ended while it was being worked on."},
+	engine.KindConflict:     {task.Transient, workspace.EngineError, "The container engine is busy with the same container or network."},
+	engine.KindAddressInUse: {task.Transient, workspace.EngineError, "The network's addresses are in use by somebody else. Another range is tried."},
+	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace: its command cannot be run, or a setting is not supported. Check the command and the image."},
+	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, "The registry does not give this image without credentials. Check its name, or use one that is public."},
+	engine.KindNetwork:      {task.Transient, workspace.EngineError, "The image's registry cannot be reached. Check the image's name and the server's network."},
+	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask for some to be freed."},
+	engine.KindTimeout:      {task.Transient, workspace.Timeout, "The container engine took too long."},
+	engine.KindCanceled:     {task.Transient, workspace.Timeout, "The work was cut short."},
+	engine.KindInternal:     {task.Transient, workspace.EngineError, "The container engine failed."},
+}
+
+// Classify tells failures apart. What is neither the engine's nor meant for the caller is INTERNAL, and tried again: a database
+// that was away for a moment is the likeliest cause.
+func Classify(err error) (task.Failure, task.Class) {
+	v := verdict{task.Transient, workspace.Internal, "Something failed in the server. If it happens again, ask its operator to look into the log."}
+	shown, isShown := errors.AsType[*workspace.Error](err)
+	failed, isEngine := errors.AsType[*engine.Error](err)
+	switch {
+	case isShown:
+		v = verdict{task.Permanent, shown.Code, shown.Message}
+		if shown.Retryable {
+			v.class = task.Transient
+		}
+	case errors.Is(err, task.ErrTimeout):
+		v = verdict{task.Transient, workspace.Timeout, "The work took longer than it may."}
+	case isEngine:
+		v = verdicts[failed.Kind]
+	}
+	return task.Failure{Code: string(v.code), Message: v.message, Retryable: v.class != task.Permanent}, v.class
+}
+
+// pullError is a failed pull: only there does what is not found mean the image.
+func pullError(err error) error {
+	if engine.Is(err, engine.KindNotFound) {
+		return &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image, or it is not public. Check its name."}
+	}
+	return err
+}
