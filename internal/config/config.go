@@ -48,7 +48,7 @@ type Config struct {
 }
 
 // Problems is what Load refuses: one line a variable, which says what is wrong with it and what is accepted.
-type Problems []string
+type Problems []string //nolint:errname // it is read as a list of what to mend
 
 // Error gives one problem a line.
 func (p Problems) Error() string { return strings.Join(p, "\n") }
@@ -119,7 +119,7 @@ func (c Config) String() string {
 
 // LogValue gives a group with an attribute a variable, without secrets.
 func (c Config) LogValue() slog.Value {
-	var attrs []slog.Attr
+	attrs := make([]slog.Attr, 0, len(variables))
 	for _, v := range variables {
 		key := strings.ToLower(strings.TrimPrefix(v.name, prefix))
 		attrs = append(attrs, slog.String(key, v.show(c)))

@@ -34,11 +34,11 @@ func TestLatest(t *testing.T) {
 	})
 	t.Run("what lies in the mailbox outlives the hub, then the end is told", func(t *testing.T) {
 		h := newHub()
-		s, late := h.Subscribe("a"), (*hub.Subscription[int])(nil)
+		s := h.Subscribe("a")
 		h.Publish("a", 1)
 		h.Close()
 		h.Close()
-		late = h.Subscribe("a")
+		late := h.Subscribe("a")
 		if v, err := s.Next(t.Context()); v != 1 || err != nil {
 			t.Errorf("got %d, %v", v, err)
 		}

@@ -149,7 +149,7 @@ func TestMake(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(first, "file"))
-		if err := os.Chmod(first, 0o750); err != nil { //nolint:gosec // G302: a directory that is looked at by its owner's group
+		if err := os.Chmod(first, 0o750); err != nil { // a directory that is looked at by its owner's group
 			t.Fatal(err)
 		}
 		second, err := r.Make(owner, "work")

@@ -254,7 +254,7 @@ func TestPages(t *testing.T) {
 				"[ ]":       {IDs: []string{}},
 			} {
 				q.First = 10
-				if got, _ := list(t, q); fmt.Sprint(got) != fmt.Sprint(want) && (want != "[ ]" || len(got) != 0) {
+				if got, _ := list(t, q); fmt.Sprint(got) != want && (want != "[ ]" || len(got) != 0) {
 					t.Errorf("%+v: got %v, want %s", q, got, want)
 				}
 			}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// readyWait bounds one look at the server's parts: whoever asks asks again soon.
+// readyWait bounds one look at the server's parts: whoever asks will ask again soon.
 const readyWait = 3 * time.Second
 
 var errShuttingDown = errors.New("the server is shutting down")

@@ -25,8 +25,7 @@ func decodeMessage(data []byte) (message, error) {
 	}
 	var m message
 	if err := json.Unmarshal(data, &m); err != nil {
-		var mismatch *json.UnmarshalTypeError
-		if errors.As(err, &mismatch) {
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return message{}, errors.New("type and id must be strings")
 		}
 		return message{}, errors.New("the message is not valid JSON")

@@ -62,7 +62,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	err := s.stop(srv, cancel)
 	if failed == nil {
-		<-served // http.ErrServerClosed, since Shutdown was called
+		<-served //nolint:errcheck // http.ErrServerClosed, since Shutdown was called
 	}
 	return errors.Join(failed, err)
 }

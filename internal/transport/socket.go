@@ -198,7 +198,7 @@ func (c *socket) linger() {
 
 // session is what the reader knows of who is there. It belongs to the reader.
 type session struct {
-	ctx    context.Context // of the connection; carries the principal after signing in
+	ctx    context.Context //nolint:containedctx // of the connection; carries the principal after signing in
 	header http.Header     // of the upgrade
 	late   *time.Timer
 	init   bool // connection_init has come

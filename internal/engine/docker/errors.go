@@ -21,18 +21,17 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// pullFailure is what the engine says in the stream of a pull, where errors have words and no status.
-type pullFailure struct{ words string }
+// pullError is what the engine says in the stream of a pull, where errors have words and no status.
+type pullError struct{ words string }
 
-func (p *pullFailure) Error() string { return p.words }
+func (p *pullError) Error() string { return p.words }
 
 // translate makes err an *engine.Error, unless it is nil or one already.
 func translate(op, subject string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *engine.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*engine.Error](err); ok {
 		return err
 	}
 	return &engine.Error{Kind: classify(op, err), Op: op, Subject: subject, Err: err}

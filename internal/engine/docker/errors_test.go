@@ -16,19 +16,34 @@ import (
 )
 
 func said(status error, words string) error {
-	return fmt.Errorf("Error response from daemon: %s: %w", words, status) //nolint:staticcheck // the client's own capital
+	return fmt.Errorf("Error response from daemon: %s: %w", words, status) // the client's own capital
+}
+
+// unreached is what the client says of a host where no engine listens.
+func unreached(t *testing.T, host string) error {
+	t.Helper()
+	api, err := client.NewClientWithOpts(client.WithHost(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = api.Close() }()
+	_, err = api.Info(t.Context())
+	if !client.IsErrConnectionFailed(err) {
+		t.Fatalf("%s is reached: %v", host, err)
+	}
+	return err
 }
 
 func TestClassify(t *testing.T) {
-	streamed := func(words string) error { return &pullFailure{words} }
+	streamed := func(words string) error { return &pullError{words} }
 	internal, missing := errdefs.ErrInternal, errdefs.ErrNotFound
 	for _, c := range []struct {
 		name, op string
 		err      error
 		want     engine.Kind
 	}{
-		{"the engine is away", "x", client.ErrorConnectionFailed("unix:///nowhere"), engine.KindUnavailable},
-		{"the engine is away while it is asked for a pull", opPull, client.ErrorConnectionFailed("tcp://x"), engine.KindUnavailable},
+		{"the engine is away", "x", unreached(t, "unix:///nowhere"), engine.KindUnavailable},
+		{"the engine is away while it is asked for a pull", opPull, unreached(t, "tcp://127.0.0.1:1"), engine.KindUnavailable},
 		{"the engine's connection is reset", opPull, &net.OpError{Op: "read", Err: syscall.ECONNRESET}, engine.KindUnavailable},
 		{"the engine goes away in the middle", "x", io.ErrUnexpectedEOF, engine.KindUnavailable},
 		{"another engine answers", "x", said(errdefs.ErrInvalidArgument,

@@ -107,7 +107,7 @@ func readPull(body io.Reader, progress func(engine.PullProgress)) error {
 			return fmt.Errorf("read the pull's messages: %w", err)
 		}
 		if words := orElse(message.Detail.Message, message.Error); words != "" {
-			return &pullFailure{words}
+			return &pullError{words}
 		}
 		count(layers, &message)
 		progress(sum(layers, message.Status))

@@ -43,7 +43,7 @@ func (e *Engine) WatchStats(ctx context.Context, id string, each func(engine.Sta
 	}
 	err := e.watchStats(ctx, id, each)
 	if ctx.Err() != nil || errors.Is(err, errNotRunning) {
-		return nil
+		return nil //nolint:nilerr // the caller's or the container's end is no failure
 	}
 	if !errors.Is(err, io.EOF) {
 		return translate(opStats, id, err)
@@ -51,7 +51,7 @@ func (e *Engine) WatchStats(ctx context.Context, id string, each func(engine.Sta
 	// The stream ends alike when the container is removed and when the engine shuts down.
 	c, lookErr := e.Container(ctx, id)
 	if ctx.Err() != nil || engine.Is(lookErr, engine.KindNotFound) {
-		return nil
+		return nil //nolint:nilerr // as above
 	}
 	if lookErr != nil {
 		return lookErr
@@ -132,4 +132,4 @@ func withoutCache(memory *dockercontainer.MemoryStats) uint64 {
 	return memory.Usage - min(cache, memory.Usage) // the two are not read at once
 }
 
-func bytesOf(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // bounded by the line itself
+func bytesOf(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -26,6 +26,7 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 			return nil
 		case engine.Paused:
 			return refuse(engine.KindConflict, "cannot start a paused container, unpause it")
+		default: // what does not run can be started
 		}
 		n := f.networks[c.network]
 		if c.network != "" && n == nil {

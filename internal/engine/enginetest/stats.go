@@ -75,7 +75,7 @@ func (f *Fake) give(each func(engine.Stats), reading engine.Stats) {
 
 func (c *container) reading() engine.Stats {
 	out := engine.Stats{
-		CPUNanos:    uint64(1 + time.Since(c.started)/10), //nolint:gosec // time does not run backwards
+		CPUNanos:    uint64(1 + time.Since(c.started)/10), // time does not run backwards
 		MemoryBytes: 1 << 20,
 		Pids:        1,
 	}
