@@ -32,6 +32,7 @@ type Lifecycle struct {
 	workspaces   Workspaces
 	projects     Projects
 	installation string
+	looks        turns
 }
 
 // New makes a lifecycle for the containers of one installation.
@@ -52,8 +53,8 @@ func (l *Lifecycle) Handlers() map[task.Type]task.Handler {
 const (
 	createTimeout = 15 * time.Minute
 	otherTimeout  = 2 * time.Minute
-	// recordTimeout bounds the look at what a run that was cut has left.
-	recordTimeout = 10 * time.Second
+	// lookTimeout bounds a look, with the wait for those before it: of a run that was cut there is no other bound.
+	lookTimeout = 20 * time.Second
 )
 
 // Timeout bounds one run of a task; what may have to make a container may have to pull its image.
@@ -79,7 +80,33 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 		return err
 	}
 	err = l.apply(ctx, t, w, s, report)
-	return errors.Join(err, l.record(ctx, w))
+	// Also after a run that failed or was cut: what it has left is what is true.
+	return errors.Join(err, l.Look(context.WithoutCancel(ctx), w.ID))
+}
+
+// Look asks the engine what it has of a workspace and records that. Looks at one workspace take turns, so that what was seen
+// earlier is never recorded over what was seen later. A workspace that is gone is no error.
+func (l *Lifecycle) Look(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	leave, err := l.looks.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w, err := l.workspaces.Get(ctx, id)
+	if workspace.CodeOf(err) == workspace.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s, err := l.observe(ctx, w)
+	if err != nil {
+		return err
+	}
+	_, err = l.workspaces.Record(ctx, w.ID, Observed(w, s.networks, s.containers))
+	return err
 }
 
 // observe looks up by label what the engine has of a workspace.
@@ -109,18 +136,6 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 		}
 	}
 	return s, nil
-}
-
-// record looks again and hands on what is there, also after a run that failed or was cut.
-func (l *Lifecycle) record(ctx context.Context, w workspace.Workspace) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	s, err := l.observe(ctx, w)
-	if err != nil {
-		return err
-	}
-	_, err = l.workspaces.Record(ctx, w.ID, Observed(w, s.networks, s.containers))
-	return err
 }
 
 // apply does the steps one after another.
