@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"context"
+	"fmt"
+	"unicode/utf8"
 
 	"github.com/aicli/aicli-web/internal/task"
 )
@@ -29,6 +31,9 @@ func (s *Service) WorkspacesByID(ctx context.Context, actor Actor, ids []string)
 // Workspaces lists workspaces for somebody. Only an admin may ask for somebody else's.
 func (s *Service) Workspaces(ctx context.Context, actor Actor, q Query) (Page[Workspace], error) {
 	owner, err := ownerFor(actor, q.OwnerID)
+	if err == nil {
+		err = checkFilter(q)
+	}
 	if err != nil {
 		return Page[Workspace]{}, err
 	}
@@ -62,6 +67,15 @@ func (s *Service) Tasks(ctx context.Context, actor Actor, q TaskQuery) (Page[tas
 	return s.store.Tasks(ctx, q)
 }
 
+// TasksOf lists the tasks of one workspace for somebody, newest first. A filter for another workspace leaves nothing.
+func (s *Service) TasksOf(ctx context.Context, actor Actor, id string, q TaskQuery) (Page[task.Task], error) {
+	if q.WorkspaceID != "" && q.WorkspaceID != id {
+		return Page[task.Task]{}, nil
+	}
+	q.WorkspaceID = id
+	return s.Tasks(ctx, actor, q)
+}
+
 // QueuePositions counts what stands before waiting tasks.
 func (s *Service) QueuePositions(ctx context.Context, ids []string) (map[string]int, error) {
 	return s.store.QueuePositions(ctx, ids)
@@ -69,6 +83,38 @@ func (s *Service) QueuePositions(ctx context.Context, ids []string) (map[string]
 
 // QueueDepth is how full the queue is.
 func (s *Service) QueueDepth(ctx context.Context) (QueueDepth, error) { return s.store.QueueDepth(ctx) }
+
+// ContainerNow is the container of w as it is known now; nil when there is none. While the engine cannot be asked, its state is
+// ContainerUnknown and Error says why.
+func (s *Service) ContainerNow(w Workspace) *Container {
+	c := w.Observed.Container
+	if h := s.Engine(); c != nil && h.Status != EngineHealthy {
+		unknown := *c
+		unknown.State, unknown.Error = ContainerUnknown, h.LastError
+		return &unknown
+	}
+	return c
+}
+
+// Bounds of a filter: what is given goes into one statement.
+const (
+	maxFilterIDs    = 1000
+	maxFilterStatus = 100 // each of them many times over
+)
+
+func checkFilter(q Query) error {
+	switch {
+	case len(q.IDs) > maxFilterIDs:
+		return badInput(fmt.Sprintf("At most %d ids may be asked for at once.", maxFilterIDs), "filter", "ids")
+	case len(q.Status) > maxFilterStatus:
+		return badInput("Name each status once.", "filter", "status")
+	case utf8.RuneCountInString(q.NameContains) > maxName:
+		return badInput(fmt.Sprintf("A part of a name has at most %d characters.", maxName), "filter", "nameContains")
+	case len(q.Labels) > maxLabels:
+		return badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "filter", "labels")
+	}
+	return nil
+}
 
 func ownerFor(actor Actor, asked string) (string, error) {
 	if asked == "" || asked == actor.ID || actor.Admin {

@@ -26,7 +26,7 @@ type CreateInput struct {
 	Environment []EnvironmentVariable
 	Labels      []Label
 	Resources   ResourcesInput
-	Start       bool
+	Start       *bool // false: made, not started
 	Wait        *time.Duration
 }
 
@@ -41,9 +41,9 @@ type ResourcesInput struct {
 // good, the workspace is deleted again and the failure is returned as an *Error.
 func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Result, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantStopped}
-	if in.Start {
-		w.DesiredState = WantRunning
+	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantRunning}
+	if in.Start != nil && !*in.Start {
+		w.DesiredState = WantStopped
 	}
 	var err error
 	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
