@@ -1,0 +1,283 @@
+// Package monitor reads the engine for everybody: whether it answers, what happens to our containers and networks, and what
+// they use. It owns one event stream, and one stream of readings for each workspace that somebody watches. An event is a
+// hint to look again: the monitor decides when to look, a Looker does, and what it saw is committed before anybody hears of it.
+package monitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/hub"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// Workspaces is where facts go and from where workspaces come.
+type Workspaces interface {
+	RecordEngine(h workspace.EngineHealth)
+	Each(ctx context.Context, visit func(workspace.Workspace) error) error
+	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
+}
+
+// Looker asks the engine what it has of a workspace, and records it.
+type Looker interface {
+	Look(ctx context.Context, id string) error
+}
+
+const (
+	// lookers bounds the looks under way: an engine answers a few at once as fast as it can.
+	lookers = 4
+	// resyncEvery is how long a difference can stay unseen that no event told of.
+	resyncEvery = 30 * time.Second
+	// pingEvery is how often the engine is asked for a sign of life; a broken event stream tells of its end sooner.
+	pingEvery = 5 * time.Second
+	// pingLimit bounds one such question. An engine that is busy answers late.
+	pingLimit = 10 * time.Second
+	// overlap is how far back a reopened event stream begins before the last event: two of them may have come in either order.
+	overlap = time.Second
+)
+
+// reconnect is the wait between tries to reach an engine that is away: short enough to be back at work soon after it is.
+const reconnect = time.Second
+
+// Options of a monitor. All are required.
+type Options struct {
+	Engine     engine.Engine
+	Workspaces Workspaces
+	Looker     Looker
+	Labels     engine.Labels // of all that belongs to this installation
+	Log        *slog.Logger
+}
+
+// Monitor watches one engine. Run does the work; Sample and Samples may be called from anywhere.
+type Monitor struct {
+	Options
+	agenda *agenda
+
+	// Of the goroutine of Run.
+	last     time.Time         // the newest event, by the engine's clock
+	networks map[string]string // workspaces by the id of their network: events of networks have no labels
+
+	samples *hub.Latest[string, workspace.Sample]
+	mu      sync.Mutex
+	watches map[string]*watch
+	closed  bool
+	streams sync.WaitGroup
+}
+
+// New makes a monitor. It asks nothing before Run.
+func New(o Options) *Monitor {
+	return &Monitor{
+		Options: o, agenda: newAgenda(), networks: make(map[string]string),
+		samples: hub.NewLatest[string](func(have, next workspace.Sample) bool { return next.At.After(have.At) }),
+		watches: make(map[string]*watch),
+	}
+}
+
+// Run follows the engine until ctx ends, and returns when all that it started has ended.
+func (m *Monitor) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	for range lookers {
+		work.Go(func() { m.lookAgain(ctx) })
+	}
+	for ctx.Err() == nil {
+		if err := m.follow(ctx); ctx.Err() == nil {
+			m.lost(err)
+			pause(ctx, reconnect)
+		}
+	}
+	work.Wait()
+	m.closeWatches()
+	return nil
+}
+
+// lookAgain works on the agenda.
+func (m *Monitor) lookAgain(ctx context.Context) {
+	for {
+		id, err := m.agenda.take(ctx)
+		if err != nil {
+			return
+		}
+		// A look that fails is made up for by the next comparison: what it would have recorded still differs.
+		if err := m.Looker.Look(ctx, id); err != nil && ctx.Err() == nil {
+			m.Log.Warn("look at a workspace", "workspace_id", id, "error", err)
+		}
+		m.agenda.done(id)
+	}
+}
+
+// follow reads the engine until it is lost. Events are opened before anything is listed, so that nothing falls between.
+func (m *Monitor) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	info, err := m.ping(ctx)
+	if err != nil {
+		return err
+	}
+	var since time.Time
+	if !m.last.IsZero() {
+		since = m.last.Add(-overlap)
+	}
+	stream, err := m.Engine.Events(ctx, m.Labels, since)
+	if err != nil {
+		return err
+	}
+	events, broken := make(chan engine.Event), make(chan error, 1)
+	var reader sync.WaitGroup
+	reader.Go(func() { broken <- read(ctx, stream, events) })
+	defer reader.Wait()
+	defer stream.Close()
+	defer cancel()
+
+	m.found(info)
+	if err := m.compare(ctx); err != nil {
+		return err
+	}
+	resync, life := time.NewTicker(resyncEvery), time.NewTicker(pingEvery)
+	defer resync.Stop()
+	defer life.Stop()
+	for {
+		select {
+		case e := <-events:
+			err = m.hint(ctx, e)
+		case <-resync.C:
+			err = m.compare(ctx)
+		case <-life.C:
+			if info, err = m.ping(ctx); err == nil {
+				m.found(info)
+			}
+		case err = <-broken:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func read(ctx context.Context, stream engine.EventStream, events chan<- engine.Event) error {
+	for {
+		e, err := stream.Next()
+		if err != nil {
+			return err
+		}
+		select {
+		case events <- e:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *Monitor) ping(ctx context.Context) (engine.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	return m.Engine.Info(ctx)
+}
+
+func (m *Monitor) found(info engine.Info) {
+	m.Workspaces.RecordEngine(workspace.EngineHealth{
+		Status: workspace.EngineHealthy, Name: info.Name, Version: info.Version, APIVersion: info.APIVersion,
+		Since: time.Now().UTC(), CPUs: info.CPUs, MemoryBytes: info.MemoryBytes,
+	})
+}
+
+// lost keeps what is known of the engine's host. The engine's own words, which may name paths, stay in the log.
+func (m *Monitor) lost(err error) {
+	why := "The container engine does not answer. Check that it runs; work on containers goes on by itself when it is back."
+	if kind := engine.KindOf(err); kind != engine.KindUnavailable && kind != engine.KindTimeout && !errors.Is(err, context.Canceled) {
+		why = "The container engine answers with a fault. Look into its log and the server's; it is asked again every second."
+	}
+	m.Log.Warn("the engine is lost", "error", err)
+	m.Workspaces.RecordEngine(workspace.EngineHealth{Status: workspace.EngineUnavailable, Since: time.Now().UTC(), LastError: why})
+}
+
+// hint puts the workspace that an event is about on the agenda.
+func (m *Monitor) hint(ctx context.Context, e engine.Event) error {
+	if e.At.After(m.last) {
+		m.last = e.At
+	}
+	if e.Kind == engine.ContainerObject {
+		m.agenda.add(e.Labels[engine.LabelWorkspace])
+		return nil
+	}
+	id, known := m.networks[e.ID]
+	switch {
+	case e.Action == "create": // nobody's but a handler's, which records what it made
+		return nil
+	case e.Action == "destroy":
+		delete(m.networks, e.ID)
+	case !known:
+		if _, err := m.listNetworks(ctx); err != nil {
+			return err
+		}
+		id = m.networks[e.ID]
+	}
+	m.agenda.add(id)
+	return nil
+}
+
+func (m *Monitor) listNetworks(ctx context.Context) (map[string]engine.Network, error) {
+	list, err := m.Engine.Networks(ctx, m.Labels)
+	if err != nil {
+		return nil, err
+	}
+	clear(m.networks)
+	found := make(map[string]engine.Network, len(list))
+	for _, n := range list {
+		id := n.Labels[engine.LabelWorkspace]
+		m.networks[n.ID], found[id] = id, n
+	}
+	return found, nil
+}
+
+// compare puts every workspace on the agenda whose record differs from what the engine lists: two calls, however many there are.
+func (m *Monitor) compare(ctx context.Context) error {
+	networks, err := m.listNetworks(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := m.Engine.Containers(ctx, m.Labels)
+	if err != nil {
+		return err
+	}
+	containers := make(map[string]engine.Summary, len(list))
+	for _, c := range list {
+		containers[c.Labels[engine.LabelWorkspace]] = c
+	}
+	if err := m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
+		if differs(w.Observed, containers[w.ID], networks[w.ID]) {
+			m.agenda.add(w.ID)
+		}
+		return nil
+	}); err != nil && ctx.Err() == nil {
+		m.Log.Error("compare workspaces with the engine", "error", err) // the database's fault, not the engine's
+	}
+	return nil
+}
+
+// differs compares what is recorded with what is listed; zero stands for what there is none of.
+func differs(have workspace.Observed, c engine.Summary, n engine.Network) bool {
+	var container workspace.Container
+	var network workspace.Network
+	if have.Container != nil {
+		container = *have.Container
+	}
+	if have.Network != nil {
+		network = *have.Network
+	}
+	return container.ID != c.ID || container.State != workspace.ContainerState(c.State) || network.ID != n.ID
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
