@@ -1,0 +1,60 @@
+package graph
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/99designs/gqlgen/graphql/handler/extension"
+	"github.com/99designs/gqlgen/graphql/handler/lru"
+	"github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/aicli/aicli-web/internal/auth"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+const (
+	// documentsMax is how many parsed documents are kept: those of a few applications.
+	documentsMax = 500
+	// documentMax bounds the text of one that is kept, in bytes; a longer one is parsed each time.
+	documentMax = 16 << 10
+)
+
+// NewExecutor makes what runs operations. requestID finds the id of the request that a context belongs to.
+func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.Logger) graphql.GraphExecutor {
+	exec := executor.New(NewExecutableSchema(Config{Resolvers: r}))
+	p := presenter{requestID: requestID, log: log}
+	exec.SetErrorPresenter(p.present)
+	exec.SetRecoverFunc(p.recover)
+	exec.SetParserTokenLimit(tokensMax)
+	exec.SetQueryCache(documents{lru.New[*ast.QueryDocument](documentsMax)})
+	exec.Use(extension.Introspection{})
+	exec.Use(costLimit{})
+	exec.AroundOperations(guard)
+	exec.AroundResponses(r.withLoaders)
+	return exec
+}
+
+// guard lets nobody pass who has not signed in, whatever the transport did.
+func guard(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	if _, ok := auth.FromContext(ctx); ok {
+		return next(ctx)
+	}
+	return func(ctx context.Context) *graphql.Response {
+		graphql.AddError(ctx, &workspace.Error{Code: workspace.Unauthenticated, Message: "Sign in: send a bearer token."})
+		return &graphql.Response{Errors: graphql.GetErrors(ctx)}
+	}
+}
+
+// documents keeps parsed documents that are short.
+type documents struct {
+	graphql.Cache[*ast.QueryDocument]
+}
+
+// Add is part of graphql.Cache.
+func (d documents) Add(ctx context.Context, text string, doc *ast.QueryDocument) {
+	if len(text) <= documentMax {
+		d.Cache.Add(ctx, text, doc)
+	}
+}

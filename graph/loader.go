@@ -1,0 +1,33 @@
+package graph
+
+import (
+	"context"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vikstrous/dataloadgen"
+
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// loaders gather what the fields of one answer ask for one by one. They live for one answer: the next event of a subscription
+// must not see what the last one saw.
+type loaders struct {
+	workspaces *dataloadgen.Loader[string, workspace.Workspace]
+	positions  *dataloadgen.Loader[string, int]
+}
+
+type loadersKey struct{}
+
+func (r *Resolver) withLoaders(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	actor := actorOf(ctx)
+	return next(context.WithValue(ctx, loadersKey{}, &loaders{
+		workspaces: dataloadgen.NewMappedLoader(func(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
+			return r.Service.WorkspacesByID(ctx, actor, ids)
+		}),
+		positions: dataloadgen.NewMappedLoader(r.Service.QueuePositions),
+	}))
+}
+
+func loadersOf(ctx context.Context) *loaders {
+	return ctx.Value(loadersKey{}).(*loaders) //nolint:forcetypeassert // withLoaders is around every answer
+}

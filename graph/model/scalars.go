@@ -1,0 +1,109 @@
+package model
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/sosodev/duration"
+
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// durationMax bounds what is read; what any field accepts is far below. The library counts in floats.
+const durationMax = 10 * 365 * 24 * time.Hour
+
+// durationLength bounds the text of one, in bytes: it has at most seven numbers.
+const durationLength = 128
+
+func refuse(message string) error {
+	return &workspace.Error{Code: workspace.BadUserInput, Message: message}
+}
+
+// MarshalTime writes an instant in UTC.
+func MarshalTime(t time.Time) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Format(time.RFC3339Nano))) // into a buffer
+	})
+}
+
+// UnmarshalTime reads an instant of any zone.
+func UnmarshalTime(v any) (time.Time, error) {
+	if s, ok := v.(string); ok {
+		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, refuse("A time must be written as in 2026-01-31T12:00:00.5Z (RFC 3339).")
+}
+
+// MarshalDuration writes a span in ISO 8601.
+func MarshalDuration(d time.Duration) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		_, _ = io.WriteString(w, strconv.Quote(duration.Format(d))) // into a buffer
+	})
+}
+
+// UnmarshalDuration reads a span in ISO 8601. A year has 365 days and a month a twelfth of that.
+func UnmarshalDuration(v any) (time.Duration, error) {
+	s, ok := v.(string)
+	if !ok || len(s) > durationLength {
+		return 0, refuse("A duration must be written as in PT30S (ISO 8601).")
+	}
+	parsed, err := duration.Parse(s)
+	if err != nil {
+		return 0, refuse("A duration must be written as in PT30S (ISO 8601).")
+	}
+	const day, year = 24.0, 365 * 24.0
+	hours := parsed.Years*year + parsed.Months*year/12 + parsed.Weeks*7*day + parsed.Days*day + parsed.Hours + parsed.Minutes/60 + parsed.Seconds/3600
+	if !(hours <= durationMax.Hours()) { // NaN is none of it
+		return 0, refuse("The duration is too long: ten years are the most.")
+	}
+	d := time.Duration(math.Round(hours * float64(time.Hour)))
+	if parsed.Negative {
+		d = -d
+	}
+	return d, nil
+}
+
+// MarshalInt64 writes a number.
+func MarshalInt64(n int64) graphql.Marshaler { return graphql.MarshalInt64(n) }
+
+// UnmarshalInt64 reads a whole number; text is none.
+func UnmarshalInt64(v any) (int64, error) {
+	switch n := v.(type) {
+	case int64:
+		return n, nil
+	case int:
+		return int64(n), nil
+	case json.Number:
+		if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
+			return i, nil
+		}
+	}
+	return 0, refuse("An Int64 must be a whole number of at most 64 bits, not text.")
+}
+
+// MarshalInt writes a number.
+func MarshalInt(n int) graphql.Marshaler { return graphql.MarshalInt(n) }
+
+// UnmarshalInt reads a whole number of 32 bits (GraphQL, "Int"); text is none.
+func UnmarshalInt(v any) (int, error) {
+	n, err := UnmarshalInt64(v)
+	if err != nil || n < math.MinInt32 || n > math.MaxInt32 {
+		return 0, refuse("An Int must be a whole number of at most 32 bits, not text.")
+	}
+	return int(n), nil
+}
+
+// MarshalLong writes an Int that the domain keeps in 64 bits.
+func MarshalLong(n int64) graphql.Marshaler { return graphql.MarshalInt64(n) }
+
+// UnmarshalLong reads an Int for the domain's 64 bits.
+func UnmarshalLong(v any) (int64, error) {
+	n, err := UnmarshalInt(v)
+	return int64(n), err
+}
