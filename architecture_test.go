@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"web":                        {},
 	"internal/auth":              {},
 	"internal/config":            {},
+	"internal/doctor":            {"internal/engine"},
 	"internal/engine":            {},
 	"internal/engine/docker":     {"internal/engine"},
 	"internal/engine/enginetest": {"internal/engine"},

@@ -1,0 +1,51 @@
+package doctor_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/doctor"
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/enginetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestEngine(t *testing.T) {
+	pool := netip.MustParsePrefix("10.213.0.0/16")
+	look := func(f *enginetest.Fake, image string) (string, bool) {
+		var b strings.Builder
+		good := doctor.Print(&b, doctor.Engine(t.Context(), f, image, pool))
+		return b.String(), good
+	}
+	t.Run("a good engine", func(t *testing.T) {
+		text, good := look(enginetest.New(), enginetest.BaseImage)
+		if !good || !strings.Contains(text, "Fake 1.0") || !strings.Contains(text, "4096 workspaces") || strings.Contains(text, "lacks") {
+			t.Errorf("good %t:\n%s", good, text)
+		}
+	})
+	t.Run("an engine that is away is bad", func(t *testing.T) {
+		f := enginetest.New()
+		f.SetDown(true)
+		if text, good := look(f, enginetest.BaseImage); good || !strings.Contains(text, "does not answer") {
+			t.Errorf("good %t:\n%s", good, text)
+		}
+	})
+	t.Run("a missing image is a note", func(t *testing.T) {
+		if text, good := look(enginetest.New(), "none"); !good || !strings.Contains(text, "lacks the default image, none") {
+			t.Errorf("good %t:\n%s", good, text)
+		}
+	})
+	t.Run("somebody else's network in the pool is a note", func(t *testing.T) {
+		f := enginetest.New()
+		if _, err := f.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "theirs", Subnet: "10.213.4.0/24"}); err != nil {
+			t.Fatal(err)
+		}
+		if text, good := look(f, enginetest.BaseImage); !good || !strings.Contains(text, "theirs (10.213.4.0/24)") {
+			t.Errorf("good %t:\n%s", good, text)
+		}
+	})
+}

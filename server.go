@@ -1,0 +1,415 @@
+// Command aicli-web serves container workspaces over GraphQL. This file puts the parts together: configuration, database,
+// engine, service, pool, monitor and transport, started in this order and stopped in another (see run). Only here is the
+// environment read, and only here do the rooms meet.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/aicli/aicli-web/graph"
+	"github.com/aicli/aicli-web/internal/auth"
+	"github.com/aicli/aicli-web/internal/config"
+	"github.com/aicli/aicli-web/internal/doctor"
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/docker"
+	"github.com/aicli/aicli-web/internal/isolation"
+	"github.com/aicli/aicli-web/internal/lifecycle"
+	"github.com/aicli/aicli-web/internal/monitor"
+	"github.com/aicli/aicli-web/internal/project"
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/transport"
+	"github.com/aicli/aicli-web/internal/workspace"
+	"github.com/aicli/aicli-web/web"
+)
+
+// The token in the link that is printed at the start: whoever reads it sits at this machine.
+const (
+	linkUser = "admin"
+	linkTTL  = 24 * time.Hour
+)
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" default:"1" help:"Serve the API and the explorer. The default."`
+	Token   tokenCommand   `cmd:"" help:"Print a bearer token."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database up to date, as serve does by itself."`
+	Doctor  doctorCommand  `cmd:"" help:"Say what engine, database, image and kernel can and cannot do."`
+}
+
+type serveCommand struct{}
+
+// Help lists the variables of the environment.
+func (serveCommand) Help() string { return config.Help() }
+
+type migrateCommand struct{}
+
+type doctorCommand struct{}
+
+type tokenCommand struct {
+	User string        `required:"" help:"Whose token it is."`
+	Role string        `default:"user" enum:"user,admin" help:"What it may do: user or admin. An admin sees what belongs to everybody."`
+	TTL  time.Duration `default:"1h" help:"How long it is good for, for example 1h."`
+}
+
+// host is what a command may use of the process.
+type host struct {
+	ctx    context.Context //nolint:containedctx // the process's own: it ends with the first signal
+	config config.Config
+	log    *slog.Logger
+	out    io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command runs one command line and gives the exit code: 1 for a failure, 2 for a mistake in how it was called.
+func command(ctx context.Context, args []string, out, problems io.Writer) int {
+	parser, err := kong.New(&commands{}, kong.Name("aicli-web"), kong.Writers(out, problems), kong.UsageOnError(),
+		kong.Description("A GraphQL API server with live subscriptions for container workspaces."))
+	if err != nil {
+		panic(err) // a fault in the table above
+	}
+	chosen, err := parser.Parse(args)
+	if err != nil {
+		parser.Errorf("%s", err)
+		return 2
+	}
+	c, err := config.Load(os.Getenv)
+	if err != nil {
+		_, _ = fmt.Fprintf(problems, "The configuration has mistakes:\n%v\n", err)
+		return 2
+	}
+	h := &host{ctx: ctx, config: c, log: newLog(c, problems), out: out}
+	for _, name := range config.Unknown(os.Environ()) {
+		h.log.Warn("a variable of the environment is not known", "name", name)
+	}
+	if err := chosen.Run(h); err != nil {
+		_, _ = fmt.Fprintf(problems, "aicli-web: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func newLog(c config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// Run prints a token.
+func (t *tokenCommand) Run(h *host) error {
+	tokens, err := openTokens(h.config)
+	if err != nil {
+		return err
+	}
+	role := auth.User
+	if t.Role == "admin" {
+		role = auth.Admin
+	}
+	token, err := tokens.Issue(auth.Principal{ID: t.User, Role: role}, t.TTL, time.Now())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(h.out, token)
+	return err
+}
+
+// Run migrates.
+func (*migrateCommand) Run(h *host) error {
+	db, err := store.Open(store.Dialect(h.config.Database.Dialect), h.config.Database.DSN.Reveal())
+	if err != nil {
+		return err
+	}
+	steps, err := db.Migrate(h.ctx)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(h.out, "The database is up to date (%d steps were taken).\n", steps)
+	return err
+}
+
+var errUnwell = errors.New("something above is marked BAD: mend it, then run doctor again")
+
+// Run looks at the machine.
+func (*doctorCommand) Run(h *host) error {
+	e, err := docker.New(docker.Options{})
+	if err != nil {
+		return err
+	}
+	findings := doctor.Engine(h.ctx, e, h.config.DefaultImage, h.config.NetworkPool)
+	findings = append(findings, databaseFinding(h.ctx, h.config.Database), explorerFinding())
+	if !doctor.Print(h.out, findings) {
+		err = errUnwell
+	}
+	return errors.Join(err, e.Close())
+}
+
+// databaseFinding makes no database: a file that is missing is made by serve.
+func databaseFinding(ctx context.Context, c config.Database) doctor.Finding {
+	if c.Dialect == config.SQLite {
+		if _, err := os.Stat(c.DSN.Reveal()); errors.Is(err, fs.ErrNotExist) {
+			return doctor.Finding{Verdict: doctor.OK, Subject: "database", Text: fmt.Sprintf("%s is made on the first start.", c)}
+		}
+	}
+	db, err := store.Open(store.Dialect(c.Dialect), c.DSN.Reveal())
+	var name string
+	if err == nil {
+		name, err = db.Describe(ctx)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		return doctor.Finding{Verdict: doctor.Bad, Subject: "database", Text: fmt.Sprintf("%s does not answer: %v. Check AICLI_DATABASE_URL, and that it runs.", c, err)}
+	}
+	return doctor.Finding{Verdict: doctor.OK, Subject: "database", Text: fmt.Sprintf("%s at %s.", name, c)}
+}
+
+func explorerFinding() doctor.Finding {
+	if web.Built() {
+		return doctor.Finding{Verdict: doctor.OK, Subject: "explorer", Text: "It is in this binary."}
+	}
+	return doctor.Finding{Verdict: doctor.Note, Subject: "explorer", Text: "It is not in this binary. Run make web, then build again."}
+}
+
+// openTokens signs with the key that is configured, or with the one that is kept in the data directory.
+func openTokens(c config.Config) (*auth.Tokens, error) {
+	key := []byte(c.JWTSecret.Reveal())
+	if len(key) == 0 {
+		var err error
+		if key, err = auth.Key(c.DataDir); err != nil {
+			return nil, err
+		}
+	}
+	return auth.New(key)
+}
+
+// Run serves until the process is told to stop.
+func (*serveCommand) Run(h *host) error {
+	s, err := open(h.ctx, h.config, h.log)
+	if err != nil {
+		return err
+	}
+	if err = s.announce(h.out); err == nil {
+		err = s.run(h.ctx)
+	}
+	return errors.Join(err, s.close())
+}
+
+// server is all parts, open and not yet running.
+type server struct {
+	config   config.Config
+	log      *slog.Logger
+	tokens   *auth.Tokens
+	service  *workspace.Service
+	pool     *task.Pool
+	monitor  *monitor.Monitor
+	edge     *transport.Server
+	stopping atomic.Bool
+	closers  []func() error // of what is open, the newest last
+}
+
+// open makes the parts, each of those before it. What was opened is closed again when a later part fails.
+func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, err error) {
+	s := &server{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.tokens, err = openTokens(c); err != nil {
+		return nil, err
+	}
+	db, err := store.Open(store.Dialect(c.Database.Dialect), c.Database.DSN.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, db.Close)
+	if _, err = db.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	installation, err := db.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root, err := project.Open(c.ProjectsRoot)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, root.Close)
+	e, err := docker.New(docker.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, e.Close)
+	s.assemble(db, projects{root}, e, installation)
+	return s, s.listen(ctx, db)
+}
+
+// assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.
+func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, installation string) {
+	s.service = workspace.NewService(db, projects, workspace.Config{
+		DefaultImage: s.config.DefaultImage, NetworkPool: s.config.NetworkPool, Log: s.log,
+	})
+	life := lifecycle.New(e, s.service, projects, installation)
+	s.pool = task.New(s.service, task.Options{
+		Holder: workspace.NewID("pool_"), Workers: s.config.Workers, Handlers: life.Handlers(), Classify: lifecycle.Classify,
+		Timeout: lifecycle.Timeout, Grace: s.config.ShutdownGrace, Log: s.log,
+	})
+	s.service.Attach(s.pool)
+	s.monitor = monitor.New(monitor.Options{
+		Engine: e, Workspaces: s.service, Looker: life, Labels: isolation.Installation(installation), Log: s.log,
+	})
+}
+
+// listen makes the edge and takes the port.
+func (s *server) listen(ctx context.Context, db *store.DB) error {
+	resolver := &graph.Resolver{Service: s.service, Metrics: s.monitor, Pool: s.pool, Version: version(), Database: db.Describe}
+	handler, err := transport.New(transport.Options{
+		Executor: graph.NewExecutor(resolver, transport.RequestID, s.log), Verifier: s.tokens, Explorer: web.Explorer(),
+		Ready: func(ctx context.Context) error { return s.ready(ctx, db) }, AllowedOrigins: s.config.AllowedOrigins, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Addr)
+	if err != nil {
+		return fmt.Errorf("take the address of AICLI_ADDR: %w", err)
+	}
+	s.edge = transport.NewServer(listener, handler)
+	return nil
+}
+
+var errStopping = errors.New("the server is stopping")
+
+func (s *server) ready(ctx context.Context, db *store.DB) error {
+	if s.stopping.Load() {
+		return errStopping
+	}
+	if err := db.Ping(ctx); err != nil {
+		s.log.WarnContext(ctx, "the database does not answer", "error", err)
+		return errors.New("the database does not answer") // anybody may read this
+	}
+	return nil
+}
+
+// announce says where to go. The link carries a token only where the key is this machine's own: a configured one may serve
+// others, and whoever runs that reads logs.
+func (s *server) announce(w io.Writer) error {
+	address := s.edge.Addr().String()
+	if a, ok := s.edge.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		address = net.JoinHostPort("127.0.0.1", fmt.Sprint(a.Port))
+	}
+	link, hint := "http://"+address+"/explorer/", "aicli-web token --user NAME"
+	if s.config.JWTSecret == "" {
+		token, err := s.tokens.Issue(auth.Principal{ID: linkUser, Role: auth.Admin}, linkTTL, time.Now())
+		if err != nil {
+			return err
+		}
+		link += "#token=" + token
+		hint += fmt.Sprintf(" (the link's is %s's, good for %g hours)", linkUser, linkTTL.Hours())
+	}
+	_, err := fmt.Fprintf(w, "aicli-web %s serves on http://%s\n  Explorer  %s\n  API       http://%s/graphql\n  Tokens    %s\n",
+		version(), address, link, address, hint)
+	return err
+}
+
+// part is something that runs until it is stopped.
+type part struct {
+	stop context.CancelFunc
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// start runs f in a goroutine; failed is told when it ends with an error.
+func start(f func(context.Context) error, failed chan<- struct{}) *part {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &part{stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		if p.err = f(ctx); p.err != nil {
+			select {
+			case failed <- struct{}{}:
+			default: // somebody else was first
+			}
+		}
+	}()
+	return p
+}
+
+func (p *part) end() error {
+	p.stop()
+	<-p.done
+	return p.err
+}
+
+// run works until ctx ends or a part fails. It stops in this order: no longer ready; the pool, whose running work may end, while
+// clients still see it; the edge, whose sockets tell clients to come back before their streams run dry; the monitor; the hubs.
+func (s *server) run(ctx context.Context) error {
+	failed := make(chan struct{}, 1)
+	watching := start(s.monitor.Run, failed)
+	working := start(s.pool.Run, failed)
+	serving := start(s.edge.Run, failed)
+	select {
+	case <-ctx.Done():
+	case <-failed:
+	}
+	s.log.Info("stopping")
+	s.stopping.Store(true)
+	err := errors.Join(working.end(), serving.end(), watching.end())
+	s.service.Close()
+	return err
+}
+
+func (s *server) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// version is that of the module, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return info.Main.Version
+}
+
+// projects gives the service the errors that it may show.
+type projects struct{ *project.Root }
+
+// Check refuses a path with an error that names the field.
+func (p projects) Check(owner, path string) error { return pathError(p.Root.Check(owner, path)) }
+
+// Make is for a task, whose failure is shown too.
+func (p projects) Make(owner, path string) (string, error) {
+	found, err := p.Root.Make(owner, path)
+	return found, pathError(err)
+}
+
+func pathError(err error) error {
+	if refused, ok := errors.AsType[*project.PathError](err); ok {
+		return &workspace.Error{Code: workspace.BadUserInput, Message: refused.Reason, Field: []string{"input", "projectPath"}}
+	}
+	return err
+}
