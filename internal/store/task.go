@@ -50,7 +50,7 @@ func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Durati
 				return r.Error
 			}
 			if r.RowsAffected == 0 {
-				v.Lost = append(v.Lost, l.TaskID)
+				v.Lost = append(v.Lost, l)
 			}
 		}
 		ids := make([]string, len(leases))

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,8 +27,11 @@ type Queue interface {
 	Reclaim(ctx context.Context) (int, error)
 }
 
-// Verdict is what Extend found, by task id.
-type Verdict struct{ Lost, Unwanted []string }
+// Verdict is what Extend found: the leases that are no longer ours, and the ids of tasks that are no longer wanted.
+type Verdict struct {
+	Lost     []Lease
+	Unwanted []string
+}
 
 // Handler runs one task. It must be idempotent: a task that ran half, twice or never comes to the same end. report may be
 // called as often as it likes; what is written is bounded.
@@ -87,12 +92,13 @@ type Pool struct {
 	wake  chan struct{}
 
 	mu      sync.Mutex
-	running map[string]*run
+	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
 }
 
 type run struct {
-	lease  Lease
 	cancel context.CancelCauseFunc
+	done   chan struct{}
+	until  time.Time // when its lease ends, unless that is kept alive
 }
 
 // New makes a pool. Nothing runs before Run.
@@ -106,7 +112,7 @@ func New(queue Queue, opts Options) *Pool {
 	if opts.Retry == (Backoff{}) {
 		opts.Retry = Backoff{First: time.Second, Most: time.Minute}
 	}
-	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), running: make(map[string]*run)}
+	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), running: make(map[Lease]*run)}
 }
 
 // Wake says that there may be something to claim.
@@ -121,8 +127,10 @@ func (p *Pool) Wake() {
 func (p *Pool) Interrupt(taskID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r := p.running[taskID]; r != nil {
-		r.cancel(ErrSuperseded)
+	for lease, r := range p.running {
+		if lease.TaskID == taskID {
+			r.cancel(ErrSuperseded)
+		}
 	}
 }
 
@@ -166,7 +174,10 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	if free <= 0 {
 		return
 	}
-	claimed, err := p.queue.Claim(ctx, p.opts.Holder, free, p.opts.Lease)
+	// Bounded, so that a database that does not answer is asked again: as long as the lease, past which what it gives is void.
+	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease)
+	defer cancel()
+	claimed, err := p.queue.Claim(bounded, p.opts.Holder, free, p.opts.Lease)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.opts.Log.Error("claim tasks", "error", err)
@@ -175,20 +186,40 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 	for _, t := range claimed {
 		runCtx, cancel := context.WithCancelCause(work)
-		p.mu.Lock()
-		p.running[t.ID] = &run{lease: t.Lease, cancel: cancel}
-		p.mu.Unlock()
+		before := p.begin(t.Lease, cancel)
 		tasks.Go(func() {
 			defer p.Wake() // a slot is free
-			defer func() {
-				p.mu.Lock()
-				delete(p.running, t.ID)
-				p.mu.Unlock()
-				cancel(nil)
-			}()
+			defer p.end(t.Lease)
+			for _, r := range before { // they were told: two runs never work on one task at once
+				<-r.done
+			}
 			p.run(runCtx, t)
 		})
 	}
+}
+
+// begin notes a run, and cancels those of the same task that had the lease before and have not ended: it was lost, or the task could
+// not have been claimed. It returns them.
+func (p *Pool) begin(lease Lease, cancel context.CancelCauseFunc) (before []*run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for have, r := range p.running {
+		if have.TaskID == lease.TaskID {
+			r.cancel(ErrLeaseLost)
+			before = append(before, r)
+		}
+	}
+	p.running[lease] = &run{cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
+	return before
+}
+
+func (p *Pool) end(lease Lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.running[lease]
+	r.cancel(nil)
+	close(r.done)
+	delete(p.running, lease)
 }
 
 func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
@@ -307,12 +338,7 @@ func (p *Pool) keepLeases(ctx context.Context) {
 	tick := time.NewTicker(p.opts.Lease / 3)
 	defer tick.Stop()
 	for {
-		if n, err := p.queue.Reclaim(ctx); err != nil && ctx.Err() == nil {
-			p.opts.Log.Error("give back tasks whose lease has ended", "error", err)
-		} else if n > 0 {
-			p.opts.Log.Warn("tasks were given back because their lease had ended", "tasks", n)
-			p.Wake()
-		}
+		p.reclaim(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -322,29 +348,44 @@ func (p *Pool) keepLeases(ctx context.Context) {
 	}
 }
 
+func (p *Pool) reclaim(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease/3)
+	defer cancel()
+	if n, err := p.queue.Reclaim(bounded); err != nil && ctx.Err() == nil {
+		p.opts.Log.Error("give back tasks whose lease has ended", "error", err)
+	} else if n > 0 {
+		p.opts.Log.Warn("tasks were given back because their lease had ended", "tasks", n)
+		p.Wake()
+	}
+}
+
 func (p *Pool) extend(ctx context.Context) {
 	p.mu.Lock()
-	leases := make([]Lease, 0, len(p.running))
-	for _, r := range p.running {
-		leases = append(leases, r.lease)
-	}
+	leases := slices.Collect(maps.Keys(p.running))
 	p.mu.Unlock()
 	if len(leases) == 0 {
 		return
 	}
-	verdict, err := p.queue.Extend(ctx, leases, p.opts.Lease)
-	if err != nil {
-		if ctx.Err() == nil {
-			p.opts.Log.Error("keep the leases of running tasks", "error", err)
-		}
-		return
+	asked := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease/3)
+	defer cancel()
+	verdict, err := p.queue.Extend(bounded, leases, p.opts.Lease)
+	if err != nil && ctx.Err() == nil {
+		p.opts.Log.Error("keep the leases of running tasks", "error", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for cause, ids := range map[error][]string{ErrLeaseLost: verdict.Lost, ErrSuperseded: verdict.Unwanted} {
-		for _, id := range ids {
-			if r := p.running[id]; r != nil {
-				r.cancel(cause)
+	for _, lease := range leases {
+		r := p.running[lease]
+		switch {
+		case r == nil: // it has ended meanwhile
+		case err != nil && time.Now().Before(r.until):
+		case err != nil || slices.Contains(verdict.Lost, lease):
+			r.cancel(ErrLeaseLost) // somebody else may be at it by now
+		default:
+			r.until = asked.Add(p.opts.Lease)
+			if slices.Contains(verdict.Unwanted, lease.TaskID) {
+				r.cancel(ErrSuperseded)
 			}
 		}
 	}

@@ -26,7 +26,8 @@ type queue struct {
 	outcomes map[string][]task.Outcome
 	reports  int
 	unwanted []string
-	most     int // asked for by one claim
+	away     bool // Extend fails
+	most     int  // asked for by one claim
 }
 
 func newQueue(types ...task.Type) *queue {
@@ -57,9 +58,12 @@ func (q *queue) Claim(_ context.Context, holder string, limit int, lease time.Du
 func (q *queue) Extend(_ context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, _ error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.away {
+		return v, errors.New("the database does not answer")
+	}
 	for _, l := range leases {
 		if !slices.ContainsFunc(q.tasks, func(t task.Task) bool { return t.Lease == l }) {
-			v.Lost = append(v.Lost, l.TaskID)
+			v.Lost = append(v.Lost, l)
 		}
 		q.until[l.TaskID] = time.Now().Add(lease)
 	}
@@ -269,6 +273,53 @@ func TestPool(t *testing.T) {
 			if expect(t, q.of("task_0")); !stopped {
 				t.Error("it goes on")
 			}
+		})
+	})
+	t.Run("a task that is lost and claimed again here never runs twice at once", func(t *testing.T) {
+		var mu sync.Mutex
+		now, most, runs := 0, 0, 0
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
+			mu.Lock()
+			now, runs = now+1, runs+1
+			most = max(most, now)
+			mu.Unlock()
+			<-ctx.Done()
+			<-time.After(10 * time.Second) // it is slow to let go
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return ctx.Err()
+		}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+			advance(500 * time.Millisecond)
+			q.mu.Lock()
+			q.tasks[0].Status = task.Queued // its lease ended, and it was given back
+			q.mu.Unlock()
+			advance(30 * time.Second)
+			if most != 1 || runs != 2 || p.Running() != 1 {
+				t.Errorf("%d runs, %d at once, %d now; want 2, 1, 1", runs, most, p.Running())
+			}
+		})
+	})
+	t.Run("a task whose lease cannot be kept alive stops when it ends", func(t *testing.T) {
+		var stopped time.Duration
+		began := time.Time{}
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
+			began = time.Now()
+			<-ctx.Done()
+			if errors.Is(context.Cause(ctx), task.ErrLeaseLost) {
+				stopped = time.Since(began)
+			}
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			synctest.Wait()
+			q.mu.Lock()
+			q.away = true
+			q.mu.Unlock()
+			advance(20 * time.Second)
+			if stopped < 14*time.Second || stopped > 16*time.Second {
+				t.Errorf("it stopped after %s, want the lease's 15s", stopped)
+			}
+			expect(t, q.of("task_0"))
 		})
 	})
 	t.Run("progress is written at a bounded rate, and the last word is written", func(t *testing.T) {

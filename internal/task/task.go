@@ -64,8 +64,11 @@ type Task struct {
 
 // Params are what a task type needs to know besides its workspace.
 type Params struct {
-	// Grace is how long a container has to end by itself before it is killed (STOP, RESTART).
+	// Grace is how long a container has to end by itself before it is killed.
 	Grace time.Duration `json:"grace,omitempty"`
+	// Before is when the run that a RESTART is to end began, by the engine's clock; nil when there was none. Another run than that
+	// is one that began since.
+	Before *time.Time `json:"before,omitempty"`
 	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
 	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
 	DiscardUntil time.Time `json:"discardUntil,omitzero"`
