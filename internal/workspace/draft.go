@@ -22,6 +22,9 @@ const (
 // maxAttempts is how often a task is tried: with backoff from a second up, the fifth try is about half a minute after the first.
 const maxAttempts = 5
 
+// deleteAgain is the wait before a deletion that failed for good is begun anew, by itself: it is never given up.
+const deleteAgain = time.Minute
+
 // Draft is one workspace under change, held locked by the store, with its live tasks oldest first. A function given to
 // Store.Update changes it; the store then seals it, writes what differs and commits. The status is computed, so nobody can
 // set it.
@@ -99,13 +102,29 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	switch {
 	case o.Status == task.Succeeded && typ == task.Delete:
 		d.Removed = true
+		for len(d.Live) > 0 { // no task outlives its workspace
+			d.end(0, task.Outcome{Status: task.Superseded})
+		}
 	case o.Status == task.Succeeded:
 		d.Workspace.Failure = nil
+	case o.Status == task.Failed && typ == task.Delete:
+		d.Enqueue(task.Delete, "", task.Params{})
+		d.Live[len(d.Live)-1].RunAt = d.now.Add(deleteAgain)
+		d.Workspace.Failure = o.Failure
 	case o.Status == task.Failed:
 		d.Workspace.Failure = o.Failure
 		if typ == task.Create && d.now.Before(discardUntil) && d.Workspace.DesiredState != WantDeleted {
 			d.Workspace.DesiredState = WantDeleted
 			d.Enqueue(task.Delete, "", task.Params{})
+		}
+	}
+}
+
+// Hurry lets a task that waits for its next try run at once.
+func (d *Draft) Hurry(taskID string) {
+	for i := range d.Live {
+		if t := &d.Live[i]; t.ID == taskID && t.Status.Waiting() && t.RunAt.After(d.now) {
+			t.RunAt = d.now
 		}
 	}
 }
@@ -127,7 +146,7 @@ func (d *Draft) pointless(t task.Task) bool {
 func (d *Draft) end(i int, o task.Outcome) {
 	t := d.Live[i]
 	t.Status, t.Failure, t.FinishedAt = o.Status, o.Failure, &d.now
-	t.Step, t.Progress = "", nil
+	t.Lease.Holder, t.Step, t.Progress = "", "", nil
 	if o.Status == task.Succeeded {
 		done := 100.0
 		t.Progress = &done

@@ -9,8 +9,12 @@ import (
 
 var _ task.Queue = (*Service)(nil)
 
-// Claim leases tasks to a pool.
+// Claim leases tasks to a pool. While the engine cannot be asked none is given out: all need it, and would only come back.
+// RecordEngine wakes the pool when it is found.
 func (s *Service) Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error) {
+	if s.Engine().Status != EngineHealthy {
+		return nil, nil
+	}
 	claimed, err := s.store.Claim(ctx, holder, limit, lease)
 	s.publishTasks(claimed)
 	return claimed, err

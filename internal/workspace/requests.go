@@ -53,9 +53,9 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	params := task.Params{}
+	params, deadline := task.Params{}, time.Now().UTC().Add(wait)
 	if wait > 0 {
-		params.DiscardUntil = now.Add(wait)
+		params.DiscardUntil = deadline
 	}
 	d := NewDraft(w, nil, now)
 	t := d.Enqueue(task.Create, actor.ID, params)
@@ -67,16 +67,19 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	if wait == 0 {
 		return result(ch, &t.ID), nil
 	}
-	return s.awaitCreate(ctx, w.ID, t.ID, wait)
+	return s.awaitCreate(ctx, w.ID, t.ID, deadline)
 }
 
-// awaitCreate waits for a CREATE and, when it failed for good, for the end of what undoes it.
-func (s *Service) awaitCreate(ctx context.Context, id, taskID string, wait time.Duration) (Result, error) {
+// awaitCreate waits for a CREATE and, when it failed for good in time, for the end of what undoes it.
+func (s *Service) awaitCreate(ctx context.Context, id, taskID string, deadline time.Time) (Result, error) {
 	removed := s.workspaces.Subscribe(id)
 	defer removed.Close()
-	r, err := s.await(ctx, id, taskID, wait)
+	r, err := s.await(ctx, id, taskID, deadline)
 	if err != nil || r.Task == nil || r.Task.Status != task.Failed {
 		return r, err
+	}
+	if r.Workspace != nil && r.Workspace.DesiredState != WantDeleted {
+		return r, nil // it failed too late to be undone, and the answer says so
 	}
 	undo, cancel := context.WithTimeout(ctx, undoWait)
 	defer cancel()
@@ -134,7 +137,10 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 		}
 		if limits := in.Resources.over(w.Resources); limits != w.Resources {
 			w.Resources = limits
-			t := d.Enqueue(task.Sync, actor.ID, task.Params{})
+			t := find(d.Live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() })
+			if t == nil {
+				t = new(d.Enqueue(task.Sync, actor.ID, task.Params{Grace: defaultGrace}))
+			}
 			taskID = &t.ID
 		}
 		return nil
@@ -170,10 +176,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 			return Result{}, badInput("The grace must be between PT0S and PT5M.", "input", "grace")
 		}
 	}
-	params := task.Params{}
-	if verb == task.Stop || verb == task.Restart {
-		params.Grace = grace
-	}
+	params := task.Params{Grace: grace}
 	var taskID *string
 	var cut []string
 	ch, err := s.updateOwn(ctx, actor, ask.ID, func(d *Draft) error {
@@ -192,7 +195,11 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		switch {
 		case decision.Reuse != nil:
 			taskID = &decision.Reuse.ID
+			d.Hurry(*taskID) // who asks again wants it tried now
 		case decision.Enqueue:
+			if c := d.Workspace.Observed.Container; verb == task.Restart && c != nil {
+				params.Before = c.StartedAt
+			}
 			t := d.Enqueue(verb, actor.ID, params)
 			taskID = &t.ID
 		}
@@ -208,7 +215,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		return Result{Workspace: &ch.Workspace}, nil
 	}
 	if wait > 0 {
-		return s.await(ctx, ask.ID, *taskID, wait)
+		return s.await(ctx, ask.ID, *taskID, time.Now().Add(wait))
 	}
 	return s.reread(ctx, ask.ID, *taskID)
 }
@@ -237,11 +244,11 @@ func checkWait(wait *time.Duration) (time.Duration, error) {
 	return *wait, nil
 }
 
-// await waits until a task has ended, the wait is over, or ctx is, and says how far it is. It is woken by the commit.
-func (s *Service) await(ctx context.Context, id, taskID string, wait time.Duration) (Result, error) {
+// await waits until a task has ended, the deadline, or the end of ctx, and says how far it is. It is woken by the commit.
+func (s *Service) await(ctx context.Context, id, taskID string, deadline time.Time) (Result, error) {
 	sub := s.tasks.Subscribe(taskID)
 	defer sub.Close()
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	waiting, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	r, err := s.reread(ctx, id, taskID)
 	for err == nil && r.Task != nil && r.Task.Status.Live() {

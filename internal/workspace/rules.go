@@ -1,6 +1,10 @@
 package workspace
 
-import "github.com/aicli/aicli-web/internal/task"
+import (
+	"slices"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
 
 // Decision is what becomes of a request.
 type Decision struct {
@@ -17,8 +21,8 @@ type Decision struct {
 }
 
 // Decide says what becomes of a request for verb on w, whose live tasks are given oldest first. It is the table of the order
-// rules: a stop supersedes a queued start, a restart supersedes a queued start or restart, a delete supersedes everything,
-// what is under way is returned, and what is so already needs no task.
+// rules: a stop supersedes a queued start, a start a queued stop, a restart both, a delete everything; what is under way is
+// returned, and what is so already needs no task.
 func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	if w.DesiredState == WantDeleted && verb != task.Delete {
 		return Decision{Desired: WantDeleted, Refusal: &Error{Code: Conflict, Message: "The workspace is being deleted. Create a new one."}}
@@ -29,7 +33,7 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	case task.Stop:
 		return decideStop(w, live)
 	case task.Restart:
-		return decideRestart(live)
+		return decideRestart(w, live)
 	case task.Delete:
 		return decideDelete(live)
 	default: // SYNC
@@ -51,14 +55,14 @@ func decideStart(w Workspace, live []task.Task) Decision {
 	case last < 0 && w.DesiredState == WantRunning && w.Status == Active:
 	default:
 		d.Enqueue = true
+		d.Supersede = waitingOf(live, task.Stop)
 	}
 	return d
 }
 
+// decideStop supersedes a waiting sync too: it would stop the container first, in its own time and not in that of the request.
 func decideStop(w Workspace, live []task.Task) Decision {
-	d := Decision{Desired: WantStopped, Supersede: filter(live, func(t task.Task) bool {
-		return t.Status.Waiting() && (t.Type == task.Start || t.Type == task.Restart)
-	})}
+	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Sync)}
 	last := len(live) - 1
 	switch {
 	case last >= 0 && live[last].Type == task.Stop:
@@ -70,16 +74,16 @@ func decideStop(w Workspace, live []task.Task) Decision {
 	return d
 }
 
-func decideRestart(live []task.Task) Decision {
+// decideRestart joins one that runs only while nothing came after it: overtaken by a stop, it starts nothing.
+func decideRestart(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantRunning}
-	if t := find(live, func(t task.Task) bool { return t.Type == task.Restart && t.Status == task.Running }); t != nil {
-		d.Reuse = t
+	last := len(live) - 1
+	if last >= 0 && w.DesiredState == WantRunning && live[last].Type == task.Restart && live[last].Status == task.Running {
+		d.Reuse = &live[last]
 		return d
 	}
 	d.Enqueue = true
-	d.Supersede = filter(live, func(t task.Task) bool {
-		return t.Status.Waiting() && (t.Type == task.Start || t.Type == task.Restart)
-	})
+	d.Supersede = waitingOf(live, task.Start, task.Restart, task.Stop)
 	return d
 }
 
@@ -106,11 +110,12 @@ func find(live []task.Task, is func(task.Task) bool) *task.Task {
 	return nil
 }
 
-func filter(live []task.Task, is func(task.Task) bool) (kept []task.Task) {
+// waitingOf picks the tasks of these types that wait.
+func waitingOf(live []task.Task, types ...task.Type) (waiting []task.Task) {
 	for _, t := range live {
-		if is(t) {
-			kept = append(kept, t)
+		if t.Status.Waiting() && slices.Contains(types, t.Type) {
+			waiting = append(waiting, t)
 		}
 	}
-	return kept
+	return waiting
 }

@@ -59,7 +59,13 @@ type Service struct {
 	engine     atomic.Pointer[EngineHealth]
 }
 
-// NewService makes a service. Attach must be called before the first request.
+// nobody is the runner before there is one: tasks wait in the store.
+type nobody struct{}
+
+func (nobody) Wake()            {}
+func (nobody) Interrupt(string) {}
+
+// NewService makes a service. Its tasks wait until Attach was called and the engine was found.
 func NewService(store Store, projects Projects, config Config) *Service {
 	s := &Service{
 		store: store, projects: projects, config: config,
@@ -67,6 +73,7 @@ func NewService(store Store, projects Projects, config Config) *Service {
 		tasks:      hub.NewLatest[string](func(have, next task.Task) bool { return next.Revision > have.Revision }),
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
+	s.Attach(nobody{})
 	s.engine.Store(&EngineHealth{Status: EngineUnavailable, Since: time.Now().UTC(), LastError: "The engine has not been asked yet."})
 	return s
 }
@@ -107,9 +114,14 @@ func (s *Service) publish(ch Change) {
 // Engine is what is known of the engine.
 func (s *Service) Engine() EngineHealth { return *s.engine.Load() }
 
-// RecordEngine takes in what was learnt of the engine. Since is kept while the status stays the same.
+// RecordEngine takes in what was learnt of the engine. Since is kept while the status stays the same, and what the engine is
+// while it is away.
 func (s *Service) RecordEngine(h EngineHealth) {
-	if have := s.Engine(); have.Status == h.Status {
+	have := s.Engine()
+	if h.Status != EngineHealthy {
+		h.Name, h.Version, h.APIVersion, h.CPUs, h.MemoryBytes = have.Name, have.Version, have.APIVersion, have.CPUs, have.MemoryBytes
+	}
+	if have.Status == h.Status {
 		h.Since = have.Since
 		if have == h {
 			return

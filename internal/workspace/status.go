@@ -89,6 +89,7 @@ func statusUnwanted(f Facts) Status {
 		case f.Failed:
 			return Failing
 		}
+	default: // it does not run
 	}
 	return Inactive
 }
@@ -155,13 +156,19 @@ func whyFailed(w Workspace) string {
 
 // whyNotYet tells of the try that failed, when one has.
 func whyNotYet(w Workspace, live []task.Task) string {
-	if w.Status == Deleting && len(live) == 0 && w.Failure != nil {
-		return w.Failure.Message
-	}
 	for _, t := range live {
-		if t.Failure != nil {
+		switch {
+		case t.Failure == nil:
+		case t.Status == task.Retrying:
 			return fmt.Sprintf("Try %d of %d failed: %s", t.Attempt, t.MaxAttempts, t.Failure.Message)
+		case t.Status == task.Running && t.Attempt > 1:
+			return fmt.Sprintf("Try %d of %d failed: %s", t.Attempt-1, t.MaxAttempts, t.Failure.Message)
+		default: // it was no try of the task's own
+			return t.Failure.Message
 		}
+	}
+	if w.Status == Deleting && w.Failure != nil {
+		return w.Failure.Message + " It is tried again by itself, or at once when it is deleted again."
 	}
 	return ""
 }

@@ -82,6 +82,9 @@ func TestDecide(t *testing.T) {
 		{"a start of what waits to be made without it", task.Start, inactive, live([2]string{"CREATE", "QUEUED"}), "task_0 false [] RUNNING"},
 		{"a start after a stop comes after it", task.Start, inactive, live([2]string{"STOP", "RUNNING"}), "- true [] RUNNING"},
 		{"a stop supersedes a queued start", task.Stop, active, live([2]string{"START", "QUEUED"}), "- true [task_0] STOPPED"},
+		{"a stop supersedes a queued sync, which would stop in its own time", task.Stop, active, live([2]string{"SYNC", "QUEUED"}), "- true [task_0] STOPPED"},
+		{"a start supersedes a queued stop", task.Start, inactive, live([2]string{"STOP", "QUEUED"}), "- true [task_0] RUNNING"},
+		{"a restart overtaken by a stop is not joined", task.Restart, inactive, live([2]string{"RESTART", "RUNNING"}, [2]string{"STOP", "RUNNING"}), "- true [] RUNNING"},
 		{"a stop waits for a start that runs", task.Stop, active, live([2]string{"START", "RUNNING"}), "- true [] STOPPED"},
 		{"a stop of what is stopped needs no task", task.Stop, inactive, nil, "- false [] STOPPED"},
 		{"a second stop is the first", task.Stop, inactive, live([2]string{"STOP", "QUEUED"}), "task_0 false [] STOPPED"},
@@ -142,6 +145,43 @@ func TestDraft(t *testing.T) {
 		d.Finish("task_0", task.Outcome{Status: task.Succeeded})
 		if d.Seal(); !d.Removed {
 			t.Error("it stays")
+		}
+	})
+	t.Run("a deletion that succeeds leaves no task behind", func(t *testing.T) {
+		live := append(running(task.Delete, task.Params{}), task.Task{ID: "task_1", Type: task.Create, Status: task.Running})
+		d := NewDraft(Workspace{DesiredState: WantDeleted}, live, now)
+		d.Finish("task_0", task.Outcome{Status: task.Succeeded})
+		if _, tasks := d.Seal(); len(d.Live) != 0 || len(tasks) != 2 || tasks[1].Status != task.Superseded {
+			t.Errorf("got %+v", tasks)
+		}
+	})
+	t.Run("a deletion that fails for good is begun again by itself, and says why", func(t *testing.T) {
+		d := NewDraft(Workspace{DesiredState: WantDeleted}, running(task.Delete, task.Params{}), now)
+		d.Finish("task_0", failed)
+		d.Seal()
+		if len(d.Live) != 1 || d.Live[0].Type != task.Delete || !d.Live[0].RunAt.After(now) || d.Workspace.StatusReason == nil {
+			t.Fatalf("got %+v, %+v", d.Live, d.Workspace)
+		}
+		d.Hurry(d.Live[0].ID)
+		if !d.Live[0].RunAt.Equal(now) {
+			t.Errorf("it runs at %s although somebody asked for it now", d.Live[0].RunAt)
+		}
+	})
+	t.Run("the reason names the try that failed, and none for what was no try", func(t *testing.T) {
+		for _, c := range []struct {
+			status  task.Status
+			attempt int
+			want    string
+		}{
+			{task.Retrying, 1, "Try 1 of 5 failed: No such image."},
+			{task.Running, 2, "Try 1 of 5 failed: No such image."},
+			{task.Queued, 0, "No such image."},
+		} {
+			live := []task.Task{{ID: "task_0", Type: task.Create, Status: c.status, Attempt: c.attempt, MaxAttempts: 5, Failure: failed.Failure}}
+			d := NewDraft(Workspace{DesiredState: WantRunning}, live, now)
+			if d.Seal(); d.Workspace.StatusReason == nil || *d.Workspace.StatusReason != c.want {
+				t.Errorf("%s, attempt %d: got %v, want %q", c.status, c.attempt, d.Workspace.StatusReason, c.want)
+			}
 		}
 	})
 	t.Run("a try that was cut does not count", func(t *testing.T) {
