@@ -268,7 +268,7 @@ func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, inst
 	s.service = workspace.NewService(db, projects, workspace.Config{
 		DefaultImage: s.config.DefaultImage, NetworkPool: s.config.NetworkPool, Log: s.log,
 	})
-	life := lifecycle.New(e, s.service, projects, installation)
+	life := lifecycle.New(e, s.service, projects, installation, s.log)
 	s.pool = task.New(s.service, task.Options{
 		Holder: workspace.NewID("pool_"), Workers: s.config.Workers, Handlers: life.Handlers(), Classify: lifecycle.Classify,
 		Timeout: lifecycle.Timeout, Grace: s.config.ShutdownGrace, Log: s.log,

@@ -1,10 +1,14 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -32,12 +36,13 @@ type Lifecycle struct {
 	workspaces   Workspaces
 	projects     Projects
 	installation string
+	log          *slog.Logger
 	looks        turns
 }
 
 // New makes a lifecycle for the containers of one installation.
-func New(e engine.Engine, workspaces Workspaces, projects Projects, installation string) *Lifecycle {
-	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation}
+func New(e engine.Engine, workspaces Workspaces, projects Projects, installation string, log *slog.Logger) *Lifecycle {
+	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation, log: log}
 }
 
 // Handlers are the handlers of all task types: one, since all of them observe, plan and apply.
@@ -52,7 +57,7 @@ func (l *Lifecycle) Handlers() map[task.Type]task.Handler {
 // Timeouts of one run. A creation may pull a large image over a slow line.
 const (
 	createTimeout = 15 * time.Minute
-	otherTimeout  = 2 * time.Minute
+	otherTimeout  = 5 * time.Minute // a kill, a removal and a network, each with its own bound
 	// lookTimeout bounds a look, with the wait for those before it: of a run that was cut there is no other bound.
 	lookTimeout = 20 * time.Second
 )
@@ -77,36 +82,67 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	}
 	s, err := l.observe(ctx, w)
 	if err != nil {
-		return err
+		return away(err)
 	}
 	err = l.apply(ctx, t, w, s, report)
 	// Also after a run that failed or was cut: what it has left is what is true.
-	return errors.Join(err, l.Look(context.WithoutCancel(ctx), w.ID))
+	left, lookErr := l.look(context.WithoutCancel(ctx), w.ID)
+	if err = errors.Join(err, away(lookErr)); err == nil && t.Type == task.Delete {
+		err = l.conclude(ctx, w, left)
+	}
+	return err
 }
+
+// away takes silence for absence: what looks up takes milliseconds, so an engine that does not answer in time cannot be asked.
+func away(err error) error {
+	if failed, ok := errors.AsType[*engine.Error](err); ok && failed.Kind == engine.KindTimeout {
+		return &engine.Error{Kind: engine.KindUnavailable, Op: failed.Op, Subject: failed.Subject, Err: err}
+	}
+	return err
+}
+
+// conclude ends a deletion once the engine has confirmed that nothing is left.
+func (l *Lifecycle) conclude(ctx context.Context, w workspace.Workspace, left seen) error {
+	if len(left.containers) > 0 || len(left.networks) > 0 {
+		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
+	}
+	if w.ProjectPath == w.ID { // made for this workspace alone; kept when it was used
+		if err := l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath); err != nil {
+			l.log.WarnContext(ctx, "remove an empty project directory", "workspace_id", w.ID, "error", err)
+		}
+	}
+	return nil
+}
+
+var errLeft = errors.New("something of it appeared while it was deleted")
 
 // Look asks the engine what it has of a workspace and records that. Looks at one workspace take turns, so that what was seen
 // earlier is never recorded over what was seen later. A workspace that is gone is no error.
 func (l *Lifecycle) Look(ctx context.Context, id string) error {
+	_, err := l.look(ctx, id)
+	return err
+}
+
+func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	leave, err := l.looks.take(ctx, id)
 	if err != nil {
-		return err
+		return s, err
 	}
 	defer leave()
 	w, err := l.workspaces.Get(ctx, id)
 	if workspace.CodeOf(err) == workspace.NotFound {
-		return nil
+		return s, nil
 	}
 	if err != nil {
-		return err
+		return s, err
 	}
-	s, err := l.observe(ctx, w)
-	if err != nil {
-		return err
+	if s, err = l.observe(ctx, w); err != nil {
+		return s, err
 	}
 	_, err = l.workspaces.Record(ctx, w.ID, Observed(w, s.networks, s.containers))
-	return err
+	return s, err
 }
 
 // observe looks up by label what the engine has of a workspace.
@@ -129,7 +165,11 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 		}
 		s.containers = append(s.containers, c)
 	}
-	if len(s.containers) == 0 || s.containers[0].State == engine.Dead {
+	// Labels are handed on to images that somebody makes of our container, and to what is made from those.
+	slices.SortStableFunc(s.containers, func(a, b engine.Container) int {
+		return cmp.Compare(rank(a, w), rank(b, w))
+	})
+	if len(s.containers) == 0 || gone(s.containers[0].State) {
 		_, err := l.engine.Image(ctx, w.Image)
 		if s.image = err == nil; err != nil && !engine.Is(err, engine.KindNotFound) {
 			return s, err
@@ -138,10 +178,21 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 	return s, nil
 }
 
+// rank puts the container that has our name before others with our labels.
+func rank(c engine.Container, w workspace.Workspace) int {
+	if c.Name == isolation.Name(w.ID) {
+		return 0
+	}
+	return 1
+}
+
 // apply does the steps one after another.
 func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, report task.Report) error {
 	id, network := "", isolation.Name(w.ID)
 	for _, next := range plan(t, w, s) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("before %s: %w", next, context.Cause(ctx))
+		}
 		report(string(next.op), nil)
 		target := next.target
 		if target == "" {
@@ -172,9 +223,6 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 			return fmt.Errorf("%s: %w", next, err)
 		}
 	}
-	if t.Type == task.Delete && w.ProjectPath == w.ID {
-		return l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath) // made for this workspace alone, and never used
-	}
 	return nil
 }
 
@@ -187,8 +235,10 @@ func (l *Lifecycle) pull(ctx context.Context, image string, report task.Report) 
 	}))
 }
 
-// createNetwork makes the network. Where its addresses are in use outside this server, the next try has others.
+// createNetwork makes the network. Where its addresses are in use outside this server, the next try has others. Once begun it is
+// not cut: the engine would go on, and make a network after everybody has looked for what is left.
 func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (string, error) {
+	ctx = context.WithoutCancel(ctx)
 	id, err := l.engine.CreateNetwork(ctx, isolation.Network(w, l.installation))
 	if engine.Is(err, engine.KindAddressInUse) {
 		if _, moveErr := l.workspaces.MoveSubnet(ctx, w.ID); moveErr != nil {
@@ -198,7 +248,9 @@ func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (s
 	return id, err
 }
 
+// createContainer is not cut either, once begun.
 func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, network string) (string, error) {
+	ctx = context.WithoutCancel(ctx)
 	project, err := l.projects.Make(w.OwnerID, w.ProjectPath)
 	if err != nil {
 		return "", err
@@ -215,7 +267,7 @@ func Observed(w workspace.Workspace, networks []engine.Network, containers []eng
 		c := containers[0]
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: c.Error,
+			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(c),
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
 				Seccomp: c.Enforced.Seccomp, User: c.Enforced.User, Warnings: isolation.Compare(w, c.Enforced),
@@ -223,6 +275,17 @@ func Observed(w workspace.Workspace, networks []engine.Network, containers []eng
 		}
 	}
 	return o
+}
+
+// errorOf is the engine's word about the command, which the owner chose. Other words of its may name paths of the host.
+func errorOf(c engine.Container) string {
+	if c.Error == "" {
+		return ""
+	}
+	if at := strings.Index(c.Error, "exec: "); at >= 0 {
+		return c.Error[at:]
+	}
+	return "The engine could not start the container. Ask the server's operator to look into the engine's log."
 }
 
 func optional(t time.Time) *time.Time {

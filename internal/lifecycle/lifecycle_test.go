@@ -2,10 +2,13 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
+	"github.com/aicli/aicli-web/internal/isolation"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
@@ -37,7 +40,7 @@ func TestAWorkspaceLives(t *testing.T) {
 		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
 		Spec: workspace.Spec{Image: "alpine", Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
 	}}
-	l := New(fake, d, projects{}, "inst_1")
+	l := New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))
 	run := func(typ task.Type, desired workspace.DesiredState) error {
 		d.w.DesiredState = desired
 		return l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: d.w.ID}, func(string, *float64) {})
@@ -70,5 +73,126 @@ func TestAWorkspaceLives(t *testing.T) {
 	}
 	if d.w.Observed.Network != nil {
 		t.Errorf("the network is left: %+v", d.w.Observed.Network)
+	}
+}
+
+// wrapped is a fake whose calls can be met on their way.
+type wrapped struct {
+	*enginetest.Fake
+	onNetwork func(context.Context)
+	onList    func() error
+}
+
+func (w *wrapped) CreateNetwork(ctx context.Context, spec engine.NetworkSpec) (string, error) {
+	if w.onNetwork != nil {
+		w.onNetwork(ctx)
+	}
+	return w.Fake.CreateNetwork(ctx, spec)
+}
+
+func (w *wrapped) Networks(ctx context.Context, labels engine.Labels) ([]engine.Network, error) {
+	if w.onList != nil {
+		if err := w.onList(); err != nil {
+			return nil, err
+		}
+	}
+	return w.Fake.Networks(ctx, labels)
+}
+
+func rig() (*wrapped, *desk, *Lifecycle) {
+	fake := &wrapped{Fake: enginetest.New()}
+	d := &desk{workspace.Workspace{
+		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
+		Spec: workspace.Spec{Image: enginetest.BaseImage, Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
+	}}
+	return fake, d, New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))
+}
+
+func TestWhatWasBegunIsNotCut(t *testing.T) {
+	fake, d, l := rig()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	fake.onNetwork = func(called context.Context) {
+		cancel(task.ErrSuperseded)
+		if called.Err() != nil {
+			t.Error("the engine may go on with a call that was cut, and make what nobody finds")
+		}
+	}
+	err := l.Handlers()[task.Create](ctx, task.Task{Type: task.Create, WorkspaceID: "ws_1"}, func(string, *float64) {})
+	if !errors.Is(err, task.ErrSuperseded) {
+		t.Errorf("got %v", err)
+	}
+	if d.w.Observed.Network == nil || d.w.Observed.Container != nil {
+		t.Errorf("recorded %+v, want the network that was made and no container", d.w.Observed)
+	}
+}
+
+func TestADeletionThatLeavesSomethingIsNotDone(t *testing.T) {
+	fake, d, l := rig()
+	d.w.DesiredState = workspace.WantDeleted
+	looks := 0
+	fake.onList = func() error {
+		if looks++; looks == 2 { // after the deletion has found nothing, before it looks again
+			_, err := fake.Fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "late", Subnet: "10.213.0.0/28", Labels: isolation.Labels("inst_1", "ws_1")})
+			return err
+		}
+		return nil
+	}
+	run := func() error {
+		return l.Handlers()[task.Delete](t.Context(), task.Task{Type: task.Delete, WorkspaceID: "ws_1"}, func(string, *float64) {})
+	}
+	err := run()
+	if _, class := Classify(err); err == nil || class != task.Transient {
+		t.Fatalf("got %v: it must be tried again", err)
+	}
+	if err := run(); err != nil || d.w.Observed.Network != nil {
+		t.Errorf("got %v, %+v", err, d.w.Observed)
+	}
+}
+
+func TestAnEngineThatDoesNotAnswerInTimeBurnsNoTry(t *testing.T) {
+	fake, _, l := rig()
+	fake.onList = func() error { return enginetest.Fault(engine.KindTimeout) }
+	err := l.Handlers()[task.Start](t.Context(), task.Task{Type: task.Start, WorkspaceID: "ws_1"}, func(string, *float64) {})
+	if _, class := Classify(err); class != task.Wait {
+		t.Errorf("%v is classed %d", err, class)
+	}
+}
+
+func TestLooksTakeTurns(t *testing.T) {
+	var turns turns
+	leave, err := turns.take(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := turns.take(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := turns.take(ended, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v: somebody else has it", err)
+	}
+	leave()
+	leave, err = turns.take(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	if len(turns.keys) != 0 {
+		t.Errorf("%d keys are left", len(turns.keys))
+	}
+}
+
+func TestAnEnginesWordNamesNoPathOfTheHost(t *testing.T) {
+	for said, want := range map[string]string{
+		"": "",
+		`OCI runtime create failed: container_linux.go: starting process: exec: "claude": executable file not found in $PATH`: `exec: "claude": executable file not found in $PATH`,
+		"error while mounting /srv/data/projects/ann: no such file":                                                           "The engine could not start the container. Ask the server's operator to look into the engine's log.",
+	} {
+		if got := errorOf(engine.Container{Error: said}); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
 	}
 }

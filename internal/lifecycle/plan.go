@@ -49,7 +49,7 @@ type goal int
 
 const (
 	nothing goal = iota // another task takes care of it
-	made                // there is a container, not running
+	made                // there is a container
 	running
 	stopped // what is there does not run
 	absent
@@ -68,6 +68,8 @@ func goalOf(t task.Task, desired workspace.DesiredState) goal {
 		return running
 	case t.Type == task.Create:
 		return made
+	case t.Type == task.Start || t.Type == task.Restart:
+		return nothing // a stop was asked for since: it follows, and knows how long to wait for the container
 	default:
 		return stopped
 	}
@@ -81,6 +83,7 @@ func plan(t task.Task, w workspace.Workspace, s seen) []step {
 		return nil
 	case absent:
 		return planAbsent(s)
+	default: // there is a container at the end, or what is there does not run
 	}
 	var steps []step
 	if len(s.containers) == 0 {
@@ -90,18 +93,26 @@ func plan(t task.Task, w workspace.Workspace, s seen) []step {
 		return append(planMake(s), planRun(g, "", "the container is new")...)
 	}
 	c := s.containers[0]
-	if c.State == engine.Dead || c.State == engine.Removing {
+	if gone(c.State) {
 		steps = append(steps, step{removeContainer, c.ID, "it is " + strings.ToLower(string(c.State))})
 		if g == stopped {
 			return steps
 		}
 		return append(append(steps, planMake(s)...), planRun(g, "", "the container is new")...)
 	}
-	if c.Enforced.Limits != isolation.Limits(w.Resources) {
-		steps = append(steps, step{updateContainer, c.ID, "its limits differ"})
-	}
-	return append(steps, planState(t, g, c)...)
+	return planState(t, g, c, planLimits(w, c))
 }
+
+// planLimits is for what is to run: a limit that the engine refuses must not keep a container from being stopped.
+func planLimits(w workspace.Workspace, c engine.Container) []step {
+	if c.Enforced.Limits == isolation.Limits(w.Resources) {
+		return nil
+	}
+	return []step{{updateContainer, c.ID, "its limits differ"}}
+}
+
+// gone says that what is left of a container is of no more use.
+func gone(s engine.State) bool { return s == engine.Dead || s == engine.Removing }
 
 // planMake makes a container and what it needs.
 func planMake(s seen) (steps []step) {
@@ -121,24 +132,30 @@ func planRun(g goal, target, why string) []step {
 	return []step{{startContainer, target, why}}
 }
 
-// planState brings a container that exists into the state that is wanted.
-func planState(t task.Task, g goal, c engine.Container) []step {
+// planState brings a container that exists into the state that is wanted; limits are the steps that bring it its limits.
+func planState(t task.Task, g goal, c engine.Container, limits []step) []step {
 	up := c.State == engine.Running || c.State == engine.Paused || c.State == engine.Restarting
 	switch {
-	case g == running && t.Type == task.Restart && up && !restartedSince(c, t.CreatedAt):
-		return []step{{stopContainer, c.ID, "it is to be restarted"}, {startContainer, c.ID, "it is to be restarted"}}
-	case g == running && c.State == engine.Paused:
-		return []step{{unpause, c.ID, "it is paused"}}
-	case g == running && !up:
-		return planRun(g, c.ID, "it is "+strings.ToLower(string(c.State)))
-	case g != running && up:
+	case g == stopped && up:
 		return []step{{stopContainer, c.ID, "it is " + strings.ToLower(string(c.State))}}
+	case g != running:
+		return nil
+	case t.Type == task.Restart && up && !restarted(c, t.Params.Before):
+		steps := append([]step{{stopContainer, c.ID, "it is to be restarted"}}, limits...)
+		return append(steps, step{startContainer, c.ID, "it is to be restarted"})
+	case c.State == engine.Paused:
+		return append(limits, step{unpause, c.ID, "it is paused"})
+	case !up:
+		return append(limits, planRun(g, c.ID, "it is "+strings.ToLower(string(c.State)))...)
+	default:
+		return limits
 	}
-	return nil
 }
 
-// restartedSince reports whether an earlier run of the task has restarted the container already.
-func restartedSince(c engine.Container, asked time.Time) bool { return c.StartedAt.After(asked) }
+// restarted reports whether another run of the container has begun since a restart was asked for, when one from before was going.
+func restarted(c engine.Container, before *time.Time) bool {
+	return before == nil || !c.StartedAt.Equal(*before)
+}
 
 func planAbsent(s seen) (steps []step) {
 	for _, c := range s.containers {

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPlan(t *testing.T) {
 	asked := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	before := asked.Add(-time.Hour) // when the run that is to be restarted began
 	resources := workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}
 	networks := []engine.Network{{ID: "n"}}
 	have := func(state engine.State, started time.Time) seen {
@@ -44,9 +46,12 @@ func TestPlan(t *testing.T) {
 		{"a stop", task.Stop, down, have(engine.Running, asked), "stop container (it is running)"},
 		{"a stop of what is gone", task.Stop, down, seen{networks: networks}, ""},
 		{"a stop overtaken by a start", task.Stop, up, have(engine.Running, asked), ""},
+		{"a start that made it run before a stop was asked for", task.Start, down, have(engine.Running, asked), ""},
+		{"a creation that made it run before a stop was asked for", task.Create, down, have(engine.Running, asked), ""},
 		{"a restart", task.Restart, up, have(engine.Running, asked.Add(-time.Hour)), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
 		{"a restart that was cut between stop and start", task.Restart, up, have(engine.Exited, asked.Add(-time.Hour)), "start container (it is exited)"},
-		{"a restart that ran already", task.Restart, up, have(engine.Running, asked.Add(time.Second)), ""},
+		{"a restart that ran already", task.Restart, up, have(engine.Running, asked.Add(-time.Minute)), ""},
+		{"a restart overtaken by a stop", task.Restart, down, have(engine.Running, asked.Add(-time.Hour)), ""},
 		{"a sync of what was started by somebody else", task.Sync, down, have(engine.Running, asked), "stop container (it is running)"},
 		{"a deletion", task.Delete, gone, have(engine.Running, asked), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)"},
 		{"a deletion that ran already", task.Delete, gone, seen{}, ""},
@@ -55,7 +60,7 @@ func TestPlan(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: resources}}
 			var lines []string
-			for _, s := range plan(task.Task{Type: c.typ, CreatedAt: asked}, w, c.seen) {
+			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{Before: &before}}, w, c.seen) {
 				lines = append(lines, s.String())
 			}
 			if got := strings.Join(lines, "\n"); got != c.want {
@@ -63,11 +68,26 @@ func TestPlan(t *testing.T) {
 			}
 		})
 	}
-	t.Run("limits that differ are changed before anything else", func(t *testing.T) {
-		w := workspace.Workspace{DesiredState: up, Spec: workspace.Spec{Resources: workspace.Resources{Cpus: 2, MemoryBytes: 1 << 27, Pids: 10}}}
-		steps := plan(task.Task{Type: task.Sync}, w, have(engine.Exited, asked))
-		if len(steps) != 2 || steps[0].op != updateContainer || steps[1].op != startContainer {
-			t.Errorf("got %v", steps)
+	t.Run("limits that differ are changed where it is to run, and never keep it from being stopped", func(t *testing.T) {
+		for _, c := range []struct {
+			typ     task.Type
+			desired workspace.DesiredState
+			state   engine.State
+			want    []op
+		}{
+			{task.Sync, up, engine.Exited, []op{updateContainer, startContainer}},
+			{task.Sync, up, engine.Running, []op{updateContainer}},
+			{task.Restart, up, engine.Running, []op{stopContainer, updateContainer, startContainer}},
+			{task.Stop, down, engine.Running, []op{stopContainer}},
+		} {
+			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: workspace.Resources{Cpus: 2, MemoryBytes: 1 << 27, Pids: 10}}}
+			var got []op
+			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{Before: &before}}, w, have(c.state, before)) {
+				got = append(got, s.op)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s of what is %s: got %v, want %v", c.typ, c.state, got, c.want)
+			}
 		}
 	})
 }
