@@ -133,7 +133,7 @@ func filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
 	}
 	if q.NameContains != "" {
 		escaped := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(strings.ToLower(q.NameContains))
-		g = g.Where("LOWER(name) LIKE ? ESCAPE '!'", "%"+escaped+"%")
+		g = g.Where("name_folded LIKE ? ESCAPE '!'", "%"+escaped+"%")
 	}
 	for _, l := range q.Labels {
 		g = g.Where("EXISTS (SELECT 1 FROM workspace_labels l WHERE l.workspace_id = workspaces.id AND l.key = ? AND l.value = ?)", l.Key, l.Value)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -32,6 +33,7 @@ type workspaceRow struct {
 	ID              string
 	OwnerID         string
 	Name            string
+	NameFolded      string
 	ProjectPath     string
 	Image           string
 	Command         []string                        `gorm:"serializer:json"`
@@ -57,7 +59,7 @@ func (workspaceRow) TableName() string { return "workspaces" }
 
 func toWorkspaceRow(w workspace.Workspace) workspaceRow {
 	return workspaceRow{
-		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, ProjectPath: w.ProjectPath, Image: w.Image,
+		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameFolded: strings.ToLower(w.Name), ProjectPath: w.ProjectPath, Image: w.Image,
 		Command: nonNil(w.Command), Environment: nonNil(w.Environment), Labels: nonNil(w.Labels),
 		Cpus: w.Resources.Cpus, MemoryBytes: w.Resources.MemoryBytes, Pids: w.Resources.Pids,
 		DesiredState: string(w.DesiredState), Observed: w.Observed, Failure: w.Failure,

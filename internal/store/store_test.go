@@ -214,6 +214,7 @@ func TestPages(t *testing.T) {
 			add(t, db, "ann", fmt.Sprintf("w%d", i))
 		}
 		add(t, db, "bob", "w9_100%")
+		add(t, db, "eva", "Ärger")
 		list := func(t *testing.T, q workspace.Query) (names []string, p workspace.Page[workspace.Workspace]) {
 			t.Helper()
 			p, err := db.Workspaces(t.Context(), q)
@@ -251,6 +252,7 @@ func TestPages(t *testing.T) {
 				"[w9_100%]": {NameContains: "_100%"},
 				"[]":        {NameContains: "w_1"},
 				"[w0]":      {NameContains: "W0", Status: []workspace.Status{workspace.Pending}},
+				"[Ärger]":   {NameContains: "äRG"},
 				"[ ]":       {IDs: []string{}},
 			} {
 				q.First = 10
@@ -363,7 +365,7 @@ func TestLeases(t *testing.T) {
 		}
 		t.Run("a lease that ended is lost for good", func(t *testing.T) {
 			v, err := db.Extend(t.Context(), []task.Lease{old, got[0].Lease}, lease)
-			if err != nil || fmt.Sprint(v.Lost) != fmt.Sprint([]string{old.TaskID}) || len(v.Unwanted) != 0 {
+			if err != nil || !slices.Equal(v.Lost, []task.Lease{old}) || len(v.Unwanted) != 0 {
 				t.Errorf("%+v %v", v, err)
 			}
 			if _, err := db.Report(t.Context(), old, "late", nil); !errors.Is(err, task.ErrLeaseLost) {

@@ -9,6 +9,7 @@ CREATE TABLE workspaces (
     id                TEXT   NOT NULL PRIMARY KEY,
     owner_id          TEXT   NOT NULL,
     name              TEXT   NOT NULL,
+    name_folded       TEXT   NOT NULL, -- in lower case, for searches: the databases fold differently
     project_path      TEXT   NOT NULL,
     image             TEXT   NOT NULL,
     command           TEXT   NOT NULL, -- JSON
