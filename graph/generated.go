@@ -9422,14 +9422,14 @@ func (ec *executionContext) marshalNBoolean2bool(ctx context.Context, sel ast.Se
 }
 
 func (ec *executionContext) unmarshalNContainerState2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐContainerState(ctx context.Context, v any) (workspace.ContainerState, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.ContainerState(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNContainerState2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐContainerState(ctx context.Context, sel ast.SelectionSet, v workspace.ContainerState) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ContainerState!")
 	}
@@ -9455,14 +9455,14 @@ func (ec *executionContext) marshalNDeleteWorkspacePayload2githubᚗcomᚋaicli�
 }
 
 func (ec *executionContext) unmarshalNDesiredState2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐDesiredState(ctx context.Context, v any) (workspace.DesiredState, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.DesiredState(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNDesiredState2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐDesiredState(ctx context.Context, sel ast.SelectionSet, v workspace.DesiredState) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "DesiredState!")
 	}
@@ -9488,14 +9488,14 @@ func (ec *executionContext) marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑ
 }
 
 func (ec *executionContext) unmarshalNEngineStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEngineStatus(ctx context.Context, v any) (workspace.EngineStatus, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.EngineStatus(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNEngineStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEngineStatus(ctx context.Context, sel ast.SelectionSet, v workspace.EngineStatus) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "EngineStatus!")
 	}
@@ -9528,14 +9528,14 @@ func (ec *executionContext) unmarshalNEnvironmentVariableInput2githubᚗcomᚋai
 }
 
 func (ec *executionContext) unmarshalNErrorCode2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐCode(ctx context.Context, v any) (workspace.Code, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.Code(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNErrorCode2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐCode(ctx context.Context, sel ast.SelectionSet, v workspace.Code) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ErrorCode!")
 	}
@@ -9543,13 +9543,13 @@ func (ec *executionContext) marshalNErrorCode2githubᚗcomᚋaicliᚋaicliᚑweb
 }
 
 func (ec *executionContext) unmarshalNErrorCode2string(ctx context.Context, v any) (string, error) {
-	res, err := graphql.UnmarshalString(v)
+	res, err := model.UnmarshalString(v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNErrorCode2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(v)
+	res := model.MarshalString(v)
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ErrorCode!")
 	}
@@ -9571,13 +9571,13 @@ func (ec *executionContext) marshalNFloat2float64(ctx context.Context, sel ast.S
 }
 
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
-	res, err := graphql.UnmarshalID(v)
+	res, err := model.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNID2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalID(v)
+	res := model.MarshalID(v)
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ID!")
 	}
@@ -9660,14 +9660,14 @@ func (ec *executionContext) marshalNIsolation2githubᚗcomᚋaicliᚋaicliᚑweb
 }
 
 func (ec *executionContext) unmarshalNIsolationLevel2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋisolationᚐLevel(ctx context.Context, v any) (isolation.Level, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := isolation.Level(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNIsolationLevel2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋisolationᚐLevel(ctx context.Context, sel ast.SelectionSet, v isolation.Level) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "IsolationLevel!")
 	}
@@ -9745,14 +9745,14 @@ func (ec *executionContext) marshalNRestartWorkspacePayload2githubᚗcomᚋaicli
 }
 
 func (ec *executionContext) unmarshalNRole2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋauthᚐRole(ctx context.Context, v any) (auth.Role, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := auth.Role(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNRole2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋauthᚐRole(ctx context.Context, sel ast.SelectionSet, v auth.Role) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "Role!")
 	}
@@ -9782,13 +9782,13 @@ func (ec *executionContext) marshalNStopWorkspacePayload2githubᚗcomᚋaicliᚋ
 }
 
 func (ec *executionContext) unmarshalNString2string(ctx context.Context, v any) (string, error) {
-	res, err := graphql.UnmarshalString(v)
+	res, err := model.UnmarshalString(v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNString2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(v)
+	res := model.MarshalString(v)
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "String!")
 	}
@@ -9878,14 +9878,14 @@ func (ec *executionContext) marshalNTaskEdge2ᚕgithubᚗcomᚋaicliᚋaicliᚑw
 }
 
 func (ec *executionContext) unmarshalNTaskStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋtaskᚐStatus(ctx context.Context, v any) (task.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := task.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNTaskStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋtaskᚐStatus(ctx context.Context, sel ast.SelectionSet, v task.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "TaskStatus!")
 	}
@@ -9893,14 +9893,14 @@ func (ec *executionContext) marshalNTaskStatus2githubᚗcomᚋaicliᚋaicliᚑwe
 }
 
 func (ec *executionContext) unmarshalNTaskType2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋtaskᚐType(ctx context.Context, v any) (task.Type, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := task.Type(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNTaskType2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋtaskᚐType(ctx context.Context, sel ast.SelectionSet, v task.Type) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "TaskType!")
 	}
@@ -10003,14 +10003,14 @@ func (ec *executionContext) marshalNWorkspaceEdge2ᚕgithubᚗcomᚋaicliᚋaicl
 }
 
 func (ec *executionContext) unmarshalNWorkspaceOrderField2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrderField(ctx context.Context, v any) (workspace.OrderField, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.OrderField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNWorkspaceOrderField2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrderField(ctx context.Context, sel ast.SelectionSet, v workspace.OrderField) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "WorkspaceOrderField!")
 	}
@@ -10018,14 +10018,14 @@ func (ec *executionContext) marshalNWorkspaceOrderField2githubᚗcomᚋaicliᚋa
 }
 
 func (ec *executionContext) unmarshalNWorkspaceStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐStatus(ctx context.Context, v any) (workspace.Status, error) {
-	tmp, err := graphql.UnmarshalString(v)
+	tmp, err := model.UnmarshalString(v)
 	res := workspace.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNWorkspaceStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐStatus(ctx context.Context, sel ast.SelectionSet, v workspace.Status) graphql.Marshaler {
 	_ = sel
-	res := graphql.MarshalString(string(v))
+	res := model.MarshalString(string(v))
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "WorkspaceStatus!")
 	}
@@ -10302,7 +10302,7 @@ func (ec *executionContext) unmarshalOID2ᚖstring(ctx context.Context, v any) (
 	if v == nil {
 		return nil, nil
 	}
-	res, err := graphql.UnmarshalID(v)
+	res, err := model.UnmarshalID(v)
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
@@ -10312,7 +10312,7 @@ func (ec *executionContext) marshalOID2ᚖstring(ctx context.Context, sel ast.Se
 	}
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalID(*v)
+	res := model.MarshalID(*v)
 	return res
 }
 
@@ -10407,14 +10407,14 @@ func (ec *executionContext) unmarshalOResourcesInput2githubᚗcomᚋaicliᚋaicl
 }
 
 func (ec *executionContext) unmarshalOString2string(ctx context.Context, v any) (string, error) {
-	res, err := graphql.UnmarshalString(v)
+	res, err := model.UnmarshalString(v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalOString2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalString(v)
+	res := model.MarshalString(v)
 	return res
 }
 
@@ -10457,7 +10457,7 @@ func (ec *executionContext) unmarshalOString2ᚖstring(ctx context.Context, v an
 	if v == nil {
 		return nil, nil
 	}
-	res, err := graphql.UnmarshalString(v)
+	res, err := model.UnmarshalString(v)
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
@@ -10467,7 +10467,7 @@ func (ec *executionContext) marshalOString2ᚖstring(ctx context.Context, sel as
 	}
 	_ = sel
 	_ = ctx
-	res := graphql.MarshalString(*v)
+	res := model.MarshalString(*v)
 	return res
 }
 

@@ -5,7 +5,9 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/sosodev/duration"
@@ -106,4 +108,27 @@ func MarshalLong(n int64) graphql.Marshaler { return graphql.MarshalInt64(n) }
 func UnmarshalLong(v any) (int64, error) {
 	n, err := UnmarshalInt(v)
 	return int64(n), err
+}
+
+// MarshalString writes text.
+func MarshalString(s string) graphql.Marshaler { return graphql.MarshalString(s) }
+
+// UnmarshalString reads text that every database can keep: UTF-8 without the character NUL.
+func UnmarshalString(v any) (string, error) {
+	s, ok := v.(string)
+	if !ok || !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		return "", refuse("A String must be text in UTF-8, without the character U+0000.")
+	}
+	return s, nil
+}
+
+// MarshalID writes an id as text.
+func MarshalID(id string) graphql.Marshaler { return graphql.MarshalString(id) }
+
+// UnmarshalID reads an id, which may be written as a whole number (GraphQL, "ID").
+func UnmarshalID(v any) (string, error) {
+	if n, err := UnmarshalInt64(v); err == nil {
+		return strconv.FormatInt(n, 10), nil
+	}
+	return UnmarshalString(v)
 }
