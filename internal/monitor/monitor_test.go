@@ -1,0 +1,300 @@
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/enginetest"
+	"github.com/aicli/aicli-web/internal/hub"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var installation = engine.Labels{engine.LabelManaged: "true", engine.LabelInstallation: "inst_1"}
+
+func labels(id string) engine.Labels {
+	return engine.Labels{engine.LabelManaged: "true", engine.LabelInstallation: "inst_1", engine.LabelWorkspace: id}
+}
+
+// desk keeps workspaces in memory, and looks for them at the fake engine.
+type desk struct {
+	engine *enginetest.Fake
+	hub    *hub.Latest[string, workspace.Workspace]
+
+	mu     sync.Mutex
+	all    map[string]workspace.Workspace
+	looks  []string
+	health []workspace.EngineHealth
+}
+
+func (d *desk) RecordEngine(h workspace.EngineHealth) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.health); n == 0 || d.health[n-1].Status != h.Status {
+		d.health = append(d.health, h)
+	}
+}
+
+func (d *desk) Each(_ context.Context, visit func(workspace.Workspace) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.all {
+		if err := visit(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *desk) Watch(ctx context.Context, _ workspace.Actor, id string) (<-chan workspace.Workspace, error) {
+	sub := d.hub.Subscribe(id)
+	out := make(chan workspace.Workspace)
+	go func() {
+		defer close(out)
+		defer sub.Close()
+		for w := d.get(id); ; {
+			select {
+			case out <- w:
+			case <-ctx.Done():
+				return
+			}
+			var err error
+			if w, err = sub.Next(ctx); err != nil || w.DesiredState == workspace.WantDeleted {
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+func (d *desk) Look(ctx context.Context, id string) error {
+	containers, err := d.engine.Containers(ctx, labels(id))
+	if err != nil {
+		return err
+	}
+	networks, err := d.engine.Networks(ctx, labels(id))
+	if err != nil {
+		return err
+	}
+	var seen workspace.Observed
+	if len(containers) > 0 {
+		c, err := d.engine.Container(ctx, containers[0].ID)
+		if err != nil {
+			return err
+		}
+		seen.Container = &workspace.Container{ID: c.ID, State: workspace.ContainerState(c.State), StartedAt: &c.StartedAt}
+	}
+	if len(networks) > 0 {
+		seen.Network = &workspace.Network{ID: networks[0].ID}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looks = append(d.looks, id)
+	d.put(id, func(w *workspace.Workspace) { w.Observed = seen })
+	return nil
+}
+
+// put changes a workspace. d.mu is held.
+func (d *desk) put(id string, change func(*workspace.Workspace)) {
+	w := d.all[id]
+	w.Version++
+	change(&w)
+	d.all[id] = w
+	d.hub.Publish(id, w)
+}
+
+func (d *desk) get(id string) workspace.Workspace {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all[id]
+}
+
+func (d *desk) state(id string) workspace.ContainerState { return d.get(id).Observed.State() }
+
+func (d *desk) looked() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.looks)
+}
+
+type rig struct {
+	*testing.T
+	*desk
+	monitor *Monitor
+}
+
+// watching lets a monitor work in a bubble, with one workspace ws_1 that has a network and a running container, both recorded.
+func watching(t *testing.T, test func(r *rig, container string)) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := enginetest.New()
+		d := &desk{engine: fake, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
+		r := &rig{T: t, desk: d, monitor: New(Options{Engine: fake, Workspaces: d, Looker: d, Labels: installation, Log: slog.New(slog.DiscardHandler)})}
+		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "n", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
+		r.must(err)
+		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "c1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")})
+		r.must(err)
+		r.must(fake.StartContainer(t.Context(), container))
+		d.all["ws_1"] = workspace.Workspace{ID: "ws_1"}
+		r.must(d.Look(t.Context(), "ws_1"))
+		d.looks = nil
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { r.must(r.monitor.Run(ctx)) })
+		synctest.Wait()
+		test(r, container)
+		cancel()
+		ended.Wait()
+		synctest.Wait()
+	})
+}
+
+func (r *rig) must(err error) {
+	r.Helper()
+	if err != nil {
+		r.Error(err)
+	}
+}
+
+// advance moves the bubble's clock.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// calls counts the engine's calls of an operation.
+func (r *rig) calls(op string) (n int) {
+	for _, c := range r.engine.Calls() {
+		if strings.HasPrefix(c, op) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestMonitor(t *testing.T) {
+	t.Run("events are opened before anything is listed, and what agrees is not looked at", func(t *testing.T) {
+		watching(t, func(r *rig, _ string) {
+			calls := r.engine.Calls()
+			opened := slices.Index(calls, "Events")
+			if listed := slices.Index(calls[opened:], "Containers"); opened < 0 || listed < 0 || !slices.Contains(calls[:opened], "Info") {
+				r.Errorf("got %v", calls)
+			}
+			if n := r.looked(); n != 0 {
+				r.Errorf("%d looks", n)
+			}
+		})
+	})
+	t.Run("what happens to a container is recorded at once", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.engine.Exit(container, 3)
+			synctest.Wait()
+			if got := r.state("ws_1"); got != workspace.ContainerExited {
+				r.Errorf("got %q", got)
+			}
+		})
+	})
+	t.Run("what happens to a network is recorded at once", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.engine.Remove(container)
+			synctest.Wait()
+			r.must(r.engine.RemoveNetwork(r.Context(), "n"))
+			synctest.Wait()
+			if got := r.get("ws_1").Observed; got.Network != nil || got.Container != nil {
+				r.Errorf("got %+v", got)
+			}
+		})
+	})
+	t.Run("the loss of the engine is told, and what happened meanwhile is found when it is back", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.engine.SetDown(true)
+			synctest.Wait()
+			r.engine.Remove(container)
+			advance(time.Minute)
+			if h := r.health; len(h) != 2 || h[1].Status != workspace.EngineUnavailable || h[1].LastError == "" || r.looked() != 0 {
+				r.Fatalf("got %+v, %d looks", h, r.looked())
+			}
+			r.engine.SetDown(false)
+			advance(2 * reconnect)
+			if h := r.health; len(h) != 3 || h[2].Status != workspace.EngineHealthy || r.state("ws_1") != workspace.NoContainer {
+				r.Errorf("got %+v, container %q", h, r.state("ws_1"))
+			}
+		})
+	})
+	t.Run("a stream that breaks is opened again, from before the last event", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.engine.Exit(container, 0)
+			synctest.Wait()
+			r.engine.DropStreams()
+			advance(2 * reconnect)
+			r.must(r.engine.StartContainer(r.Context(), container))
+			synctest.Wait()
+			if n, got := r.calls("Events"), r.state("ws_1"); n != 2 || got != workspace.ContainerRunning {
+				r.Errorf("opened %d times, container %q", n, got)
+			}
+		})
+	})
+	t.Run("what no event told of is found by the next comparison, which lists and does not look at the rest", func(t *testing.T) {
+		watching(t, func(r *rig, _ string) {
+			r.mu.Lock()
+			r.put("ws_1", func(w *workspace.Workspace) {
+				w.Observed.Container = &workspace.Container{ID: "old", State: workspace.ContainerExited}
+			})
+			for i := range 100 {
+				id := fmt.Sprint("ws_other", i)
+				r.all[id] = workspace.Workspace{ID: id}
+			}
+			r.mu.Unlock()
+			before := len(r.engine.Calls()) - r.calls("Info")
+			advance(resyncEvery + time.Second)
+			if got := r.state("ws_1"); got != workspace.ContainerRunning || r.looked() != 1 {
+				r.Errorf("container %q after %d looks", got, r.looked())
+			}
+			// Two lists, and the look's two lists and inspection.
+			if made := len(r.engine.Calls()) - r.calls("Info") - before; made != 5 {
+				r.Errorf("%d calls", made)
+			}
+		})
+	})
+}
+
+func TestAgenda(t *testing.T) {
+	a := newAgenda()
+	for range 3 {
+		a.add("ws_1")
+		a.add("")
+	}
+	first, err := a.take(t.Context())
+	if err != nil || first != "ws_1" || len(a.queue) != 0 {
+		t.Fatalf("got %q, %v, and %v waits", first, err, a.queue)
+	}
+	a.add("ws_1")
+	a.add("ws_1")
+	if len(a.queue) != 0 {
+		t.Errorf("it is looked at twice at once")
+	}
+	a.done("ws_1")
+	if again, err := a.take(t.Context()); err != nil || again != "ws_1" || len(a.queue) != 0 {
+		t.Errorf("got %q, %v: what came while it was looked at wants one more look", again, err)
+	}
+	a.done("ws_1")
+	if len(a.state) != 0 {
+		t.Errorf("%v is kept", a.state)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.take(ended); err == nil {
+		t.Error("it gives something after the end")
+	}
+}
