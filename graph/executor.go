@@ -9,6 +9,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/aicli/aicli-web/internal/auth"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -31,20 +32,18 @@ func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.
 	exec.SetQueryCache(documents{lru.New[*ast.QueryDocument](documentsMax)})
 	exec.Use(extension.Introspection{})
 	exec.Use(costLimit{})
-	exec.AroundOperations(guard)
+	exec.AroundOperations(p.guard)
 	exec.AroundResponses(r.withLoaders)
 	return exec
 }
 
 // guard lets nobody pass who has not signed in, whatever the transport did.
-func guard(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+func (p presenter) guard(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
 	if _, ok := auth.FromContext(ctx); ok {
 		return next(ctx)
 	}
-	return func(ctx context.Context) *graphql.Response {
-		graphql.AddError(ctx, &workspace.Error{Code: workspace.Unauthenticated, Message: "Sign in: send a bearer token."})
-		return &graphql.Response{Errors: graphql.GetErrors(ctx)}
-	}
+	refusal := &workspace.Error{Code: workspace.Unauthenticated, Message: "Sign in: send a bearer token."}
+	return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{p.present(ctx, refusal)}})
 }
 
 // documents keeps parsed documents that are short.

@@ -52,7 +52,7 @@ func MarshalDuration(d time.Duration) graphql.Marshaler {
 // UnmarshalDuration reads a span in ISO 8601. A year has 365 days and a month a twelfth of that.
 func UnmarshalDuration(v any) (time.Duration, error) {
 	s, ok := v.(string)
-	if !ok || len(s) > durationLength {
+	if !ok || len(s) > durationLength || !strings.ContainsAny(s, "0123456789") {
 		return 0, refuse("A duration must be written as in PT30S (ISO 8601).")
 	}
 	parsed, err := duration.Parse(s)
