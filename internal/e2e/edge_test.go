@@ -1,0 +1,340 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+var asJSON = http.Header{"Content-Type": {"application/json"}}
+
+// closeOf reads a connection to its end.
+func closeOf(t *testing.T, ws *websocket.Conn) int {
+	t.Helper()
+	if err := ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, _, err := ws.ReadMessage()
+		if closed, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // it is never wrapped
+			return closed.Code
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWhoAsks(t *testing.T) {
+	h := newHome(t)
+	s := h.start()
+	ann, bob, admin := s.as("ann"), s.as("bob"), s.as("root", "--role", "admin")
+	id := ann.must("create", map[string]any{"name": "hers", "start": false}).Workspace.ID
+
+	t.Run("nobody without a token, over HTTP and over WebSocket", func(t *testing.T) {
+		for _, header := range []http.Header{asJSON, {"Content-Type": asJSON["Content-Type"], "Authorization": {"Bearer " + ann.token + "x"}}} {
+			if status, text := ann.http(http.MethodPost, "/graphql", header, strings.NewReader(`{"query":"{ viewer { id } }"}`)); status != 401 || !strings.Contains(text, "UNAUTHENTICATED") {
+				t.Errorf("%d: %s", status, text)
+			}
+		}
+		for message, want := range map[string]int{
+			`{"type":"connection_init"}`: 4401,
+			`{"type":"subscribe","id":"1","payload":{"query":"{ viewer { id } }"}}`:      4401,
+			`{"type":"connection_init","payload":{"Authorization":"Bearer nonsense"}}`:   4403,
+			`{"type":"connection_init","payload":{"Authorization":["Bearer nonsense"]}}`: 4400,
+		} {
+			ws := ann.dial()
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+			if code := closeOf(t, ws); code != want {
+				t.Errorf("%s: closed with %d, want %d", message, code, want)
+			}
+			_ = ws.Close()
+		}
+	})
+	t.Run("everybody their own, and an admin all", func(t *testing.T) {
+		if bob.workspace(id) != nil || admin.workspace(id) == nil {
+			t.Errorf("bob sees %+v, the admin %+v", bob.workspace(id), admin.workspace(id))
+		}
+		other := bob.subscribe(`subscription($id: ID!) { workspaceStatus(id: $id) { id } }`, map[string]any{"id": id})
+		other.end()
+		if failed := bob.socket.failed[other.id]; !strings.Contains(failed, "NOT_FOUND") {
+			t.Errorf("his stream of hers ended with %q", failed)
+		}
+		if p := bob.mutate("delete", map[string]any{"id": id}); len(p.UserErrors) != 1 || p.UserErrors[0].Code != "NOT_FOUND" {
+			t.Errorf("got %+v", p)
+		}
+	})
+	status := ann.status(id)
+	admin.must("delete", map[string]any{"id": id})
+	status.end()
+	h.nothingLeft(id)
+}
+
+func TestBadInputHarmsNobody(t *testing.T) {
+	h := newHome(t)
+	s := h.start()
+	ann, bob := s.as("ann"), s.as("bob")
+	made := bob.must("create", map[string]any{"name": "his", "wait": "PT30S"})
+	watched := bob.status(made.Workspace.ID)
+	watched.until("ACTIVE")
+
+	t.Run("what a user can put right names the field, and nothing is made", func(t *testing.T) {
+		outside := filepath.Join(h.data, "projects", "ann", "out")
+		if err := os.MkdirAll(filepath.Dir(outside), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/etc", outside); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			input map[string]any
+			field string
+		}{
+			{map[string]any{"name": " "}, "name"},
+			{map[string]any{"name": "n", "projectPath": "../bob"}, "projectPath"},
+			{map[string]any{"name": "n", "projectPath": "out/ssh"}, "projectPath"},
+			{map[string]any{"name": "n", "resources": map[string]any{"cpus": 4096}}, "cpus"},
+			{map[string]any{"name": "n", "resources": map[string]any{"memoryBytes": 1 << 60}}, "memoryBytes"},
+			{map[string]any{"name": "n", "image": "--privileged"}, "image"},
+		} {
+			p := ann.mutate("create", map[string]any{"name": c.input["name"], "projectPath": c.input["projectPath"], "resources": c.input["resources"], "image": c.input["image"]})
+			if len(p.UserErrors) != 1 || p.UserErrors[0].Code != "BAD_USER_INPUT" || !strings.Contains(strings.Join(p.UserErrors[0].Field, "."), c.field) || p.Workspace != nil {
+				t.Errorf("%v: got %+v", c.input, p)
+			}
+		}
+		var data struct {
+			Workspaces, Tasks struct{ TotalCount int }
+		}
+		if ann.get(&data, `{ workspaces { totalCount } tasks { totalCount } }`, nil); data.Workspaces.TotalCount+data.Tasks.TotalCount != 0 {
+			t.Errorf("there are %+v", data)
+		}
+	})
+	t.Run("malformed and huge bodies are refused", func(t *testing.T) {
+		signed := http.Header{"Content-Type": asJSON["Content-Type"], "Authorization": {"Bearer " + ann.token}}
+		for body, want := range map[string]int{
+			"": 400, "{": 400, "[]": 400, "\xff\xfe": 400, `{"query":7}`: 400, `{"query":"{ viewer { id } }"} x`: 400,
+			strings.Repeat("[", 1<<20-1): 400, strings.Repeat("x", 2<<20): 413,
+		} {
+			if status, text := ann.http(http.MethodPost, "/graphql", signed, bytes.NewReader([]byte(body))); status != want || !strings.Contains(text, "BAD_USER_INPUT") {
+				t.Errorf("%.20q: %d %.200s, want %d", body, status, text, want)
+			}
+		}
+	})
+	t.Run("unknown words of the protocol end the connection that said them", func(t *testing.T) {
+		for message, want := range map[string]int{`{"type":"start"}`: 4400, `{}`: 4400, `nothing`: 4400, `{"type":"ping","payload":[]}`: 4400, strings.Repeat("x", 1<<20): 1009} {
+			ws := ann.dial()
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+			if code := closeOf(t, ws); code != want {
+				t.Errorf("%.20q: closed with %d, want %d", message, code, want)
+			}
+			_ = ws.Close()
+		}
+	})
+	t.Run("somebody else's stream goes on through all of that", func(t *testing.T) {
+		bob.must("delete", map[string]any{"id": made.Workspace.ID})
+		watched.end()
+		h.nothingLeft(made.Workspace.ID)
+	})
+}
+
+// TestACreationThatFailsLeavesNothing asks for an image that its registry does not have: one that knows no image at all.
+func TestACreationThatFailsLeavesNothing(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		if r.URL.Path != "/v2/" {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`))
+		}
+	}))
+	defer registry.Close()
+	missing := strings.TrimPrefix(registry.URL, "http://") + "/team/tool:1"
+	onEachDatabase(t, func(t *testing.T, h *home) {
+		ann := h.start().as("ann")
+		t.Run("within the wait: no row, no container, no network, and the answer says why", func(t *testing.T) {
+			p := ann.mutate("create", map[string]any{"name": "one", "image": missing, "wait": "PT30S"})
+			if len(p.UserErrors) != 1 || p.UserErrors[0].Code != "IMAGE_NOT_FOUND" || strings.Join(p.UserErrors[0].Field, ".") != "input.image" || p.Workspace != nil {
+				t.Fatalf("got %+v", p)
+			}
+			var data struct {
+				Workspaces struct{ TotalCount int }
+				Tasks      struct{ Nodes []taskNow }
+			}
+			ann.get(&data, `{ workspaces { totalCount } tasks { nodes { type status error { code } } } }`, nil)
+			if data.Workspaces.TotalCount != 0 || len(data.Tasks.Nodes) != 2 || data.Tasks.Nodes[1].Error.Code != "IMAGE_NOT_FOUND" {
+				t.Errorf("there are %+v", data)
+			}
+			if entries, err := os.ReadDir(filepath.Join(h.data, "projects", "ann")); len(entries) > 0 {
+				t.Errorf("there are projects %v, %v", entries, err)
+			}
+		})
+		t.Run("without a wait: the workspace stays, says why, and can be deleted", func(t *testing.T) {
+			p := ann.must("create", map[string]any{"name": "one", "image": missing})
+			status := ann.status(p.Workspace.ID)
+			var data struct{ WorkspaceStatus workspaceNow }
+			for data.WorkspaceStatus.Status != "FAILED" {
+				if !status.read(&data) {
+					t.Fatal("the stream ended")
+				}
+			}
+			if !strings.Contains(data.WorkspaceStatus.StatusReason, "no such image") {
+				t.Errorf("the reason is %q", data.WorkspaceStatus.StatusReason)
+			}
+			ann.must("delete", map[string]any{"id": p.Workspace.ID})
+			status.end()
+			h.nothingLeft(p.Workspace.ID)
+		})
+	})
+}
+
+// TestStopAndStart stops the server while it works and is watched.
+func TestStopAndStart(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, h *home) {
+		s := h.start()
+		ann := s.as("ann")
+		id := ann.must("create", map[string]any{"name": "stubborn", "command": []string{"sh", "-c", "trap '' TERM; while :; do sleep 1; done"}, "wait": "PT30S"}).Workspace.ID
+		status := ann.status(id)
+		status.until("ACTIVE")
+		// It takes longer to end than the server may take to stop.
+		ann.must("stop", map[string]any{"id": id, "grace": "PT15S"})
+		status.until("STOPPING")
+		waitUntil(t, func() bool {
+			var data struct {
+				Server struct{ Queue struct{ Running int } }
+			}
+			ann.get(&data, `{ server { queue { running } } }`, nil)
+			return data.Server.Queue.Running == 1
+		})
+		s.stop()
+		<-ann.socket.closed
+		if ann.socket.reason == nil || ann.socket.reason.Code != websocket.CloseServiceRestart {
+			t.Errorf("the socket was closed with %v, want 1012: it makes clients come back", ann.socket.reason)
+		}
+		ann = h.start().as("ann")
+		var data struct{ Tasks struct{ Nodes []taskNow } }
+		ann.get(&data, `{ tasks(filter: { type: [STOP] }) { nodes { id type status attempt } } }`, nil)
+		if n := data.Tasks.Nodes; len(n) != 1 || n[0].Attempt > 1 || n[0].Status == "FAILED" {
+			t.Errorf("there are %+v: what was cut goes back, and the try does not count", n)
+		}
+		again := ann.status(id)
+		again.until("INACTIVE")
+		ann.must("delete", map[string]any{"id": id})
+		again.end()
+		h.nothingLeft(id)
+	})
+}
+
+// waitUntil asks again and again; for what no stream tells of.
+func waitUntil(t *testing.T, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("it never came to be")
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	h := newHome(t)
+	t.Run("doctor says what is there, and makes nothing", func(t *testing.T) {
+		out, code := h.run("doctor")
+		for _, part := range []string{"engine", "Docker Engine", "kernel", "The engine has the default image", "is made on the first start", "seccomp"} {
+			if !strings.Contains(out, part) {
+				t.Errorf("it lacks %q:\n%s", part, out)
+			}
+		}
+		if entries, err := os.ReadDir(h.data); code != 0 || err != nil || len(entries) > 0 {
+			t.Errorf("it ended with %d, and left %v (%v)", code, entries, err)
+		}
+	})
+	t.Run("migrate may be run twice", func(t *testing.T) {
+		for range 2 {
+			if out, code := h.run("migrate"); code != 0 || !strings.Contains(out, "up to date") {
+				t.Errorf("%d: %s", code, out)
+			}
+		}
+	})
+	t.Run("mistakes of the configuration are told all at once", func(t *testing.T) {
+		bad := &home{T: t, env: append(h.env, "AICLI_ADDR=nowhere", "AICLI_WORKERS=many", "AICLI_NETWORK_POOL=x")}
+		out, code := bad.run()
+		for _, name := range []string{"AICLI_ADDR", "AICLI_WORKERS", "AICLI_NETWORK_POOL"} {
+			if code != 2 || !strings.Contains(out, name) {
+				t.Errorf("%d: %s", code, out)
+			}
+		}
+	})
+	t.Run("serve --help lists the variables", func(t *testing.T) {
+		if out, code := h.run("serve", "--help"); code != 0 || !strings.Contains(out, "AICLI_DATABASE_URL") {
+			t.Errorf("%d: %s", code, out)
+		}
+	})
+	t.Run("a token needs a user and a known role", func(t *testing.T) {
+		for _, args := range [][]string{{"token"}, {"token", "--user", "x", "--role", "king"}, {"token", "--user", "a/b"}, {"fly"}} {
+			if out, code := h.run(args...); code == 0 {
+				t.Errorf("%v: %s", args, out)
+			}
+		}
+	})
+	t.Run("an address that is taken is said so", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		taken := &home{T: t, env: append(h.env, "AICLI_ADDR="+l.Addr().String())}
+		if out, code := taken.run(); code != 1 || !strings.Contains(out, "AICLI_ADDR") {
+			t.Errorf("%d: %s", code, out)
+		}
+	})
+	t.Run("a link with a token is printed only for a key of the machine's own", func(t *testing.T) {
+		s := h.start()
+		if !strings.Contains(s.link, "#token=") {
+			t.Errorf("got %s", s.link)
+		}
+		configured := newHome(t, "AICLI_JWT_SECRET="+strings.Repeat("k", 32)).start()
+		if strings.Contains(configured.link, "token") {
+			t.Errorf("got %s", configured.link)
+		}
+	})
+	t.Run("health and readiness are there for anybody", func(t *testing.T) {
+		c := h.start().as("ann")
+		for _, path := range []string{"/healthz", "/readyz"} {
+			status, text := c.http(http.MethodGet, path, http.Header{}, nil)
+			var answer struct{ Status string }
+			if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil || answer.Status == "" {
+				t.Errorf("%s: %d %s", path, status, text)
+			}
+		}
+	})
+}
+
+// TestTheExplorer opens the explorer in a browser that can reach nothing else, and runs queries, a mutation and subscriptions.
+func TestTheExplorer(t *testing.T) {
+	s := newHome(t).start()
+	cmd := exec.CommandContext(t.Context(), "node", "--test", "test/explorer.test.mjs")
+	cmd.Dir = filepath.Join("..", "..", "web")
+	cmd.Env = append(os.Environ(), "EXPLORER_URL="+s.link, "AICLI_TEST_IMAGE="+image)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v (the explorer must be built: make web)\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "# fail 0") || strings.Contains(string(out), "# pass 0") {
+		t.Error(fmt.Sprint("no test ran:\n", string(out)))
+	}
+}
