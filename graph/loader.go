@@ -29,5 +29,5 @@ func (r *Resolver) withLoaders(ctx context.Context, next graphql.ResponseHandler
 }
 
 func loadersOf(ctx context.Context) *loaders {
-	return ctx.Value(loadersKey{}).(*loaders) //nolint:forcetypeassert // withLoaders is around every answer
+	return ctx.Value(loadersKey{}).(*loaders) //nolint:errcheck,forcetypeassert // withLoaders is around every answer
 }

@@ -53,7 +53,7 @@ func (r *Resolver) request(ctx context.Context, verb task.Type, ask workspace.As
 // payload puts what the user can put right into userErrors.
 func payload(result workspace.Result, err error) (model.WorkspacePayload, error) {
 	if e := userError(err); e != nil {
-		return model.WorkspacePayload{UserErrors: []*workspace.Error{e}}, nil
+		return model.WorkspacePayload{UserErrors: []*workspace.Error{e}}, nil //nolint:nilerr // it is in the payload
 	}
 	return model.WorkspacePayload{Workspace: result.Workspace, Task: result.Task}, err
 }

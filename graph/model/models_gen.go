@@ -29,6 +29,7 @@ type EngineHealth struct {
 	LastError *string `json:"lastError,omitempty"`
 }
 
+// What can be changed. Each answers when the change is durable; the work on containers goes on behind it.
 type Mutation struct {
 }
 
@@ -44,6 +45,7 @@ type PageInfo struct {
 	EndCursor *string `json:"endCursor,omitempty"`
 }
 
+// What can be asked.
 type Query struct {
 }
 
@@ -71,6 +73,7 @@ type ServerInfo struct {
 	Queue QueueInfo `json:"queue"`
 }
 
+// What can be watched: the present at once, then each change, and the end when it ends.
 type Subscription struct {
 }
 
@@ -146,6 +149,7 @@ type WorkspaceOrder struct {
 	Direction OrderDirection `json:"direction"`
 }
 
+// Which way a list is ordered.
 type OrderDirection string
 
 const (
