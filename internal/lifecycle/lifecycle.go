@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -38,6 +39,7 @@ type Lifecycle struct {
 	installation string
 	log          *slog.Logger
 	looks        turns
+	working      sync.Map // workspaces that a task is at, by id
 }
 
 // New makes a lifecycle for the containers of one installation.
@@ -84,13 +86,20 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if err != nil {
 		return away(err)
 	}
-	err = l.apply(ctx, t, w, s, report)
+	err = l.work(ctx, t, w, s, report)
 	// Also after a run that failed or was cut: what it has left is what is true.
 	left, lookErr := l.look(context.WithoutCancel(ctx), w.ID)
 	if err = errors.Join(err, away(lookErr)); err == nil && t.Type == task.Delete {
 		err = l.conclude(ctx, w, left)
 	}
 	return err
+}
+
+// work applies the plan. Meanwhile nobody else looks: the look that follows sees what they would have seen.
+func (l *Lifecycle) work(ctx context.Context, t task.Task, w workspace.Workspace, s seen, report task.Report) error {
+	l.working.Store(w.ID, nil)
+	defer l.working.Delete(w.ID)
+	return l.apply(ctx, t, w, s, report)
 }
 
 // away takes silence for absence: what looks up takes milliseconds, so an engine that does not answer in time cannot be asked.
@@ -117,8 +126,12 @@ func (l *Lifecycle) conclude(ctx context.Context, w workspace.Workspace, left se
 var errLeft = errors.New("something of it appeared while it was deleted")
 
 // Look asks the engine what it has of a workspace and records that. Looks at one workspace take turns, so that what was seen
-// earlier is never recorded over what was seen later. A workspace that is gone is no error.
+// earlier is never recorded over what was seen later. A workspace that is gone is no error, and one that a task is at is left
+// to the task: its own steps cause most of the events that ask for a look.
 func (l *Lifecycle) Look(ctx context.Context, id string) error {
+	if _, at := l.working.Load(id); at {
+		return nil
+	}
 	_, err := l.look(ctx, id)
 	return err
 }

@@ -185,6 +185,23 @@ func TestLooksTakeTurns(t *testing.T) {
 	}
 }
 
+func TestATaskAtWorkIsNotLookedAt(t *testing.T) {
+	fake, d, l := rig()
+	fake.onNetwork = func(context.Context) {
+		calls := len(fake.Calls())
+		if err := l.Look(t.Context(), "ws_1"); err != nil || len(fake.Calls()) != calls {
+			t.Errorf("%v asked the engine (%v)", fake.Calls()[calls:], err)
+		}
+	}
+	if err := l.Handlers()[task.Create](t.Context(), task.Task{Type: task.Create, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	fake.Exit(d.w.Observed.Container.ID, 1)
+	if err := l.Look(t.Context(), "ws_1"); err != nil || d.w.Observed.State() != workspace.ContainerExited {
+		t.Errorf("got %v, %s", err, d.w.Observed.State())
+	}
+}
+
 func TestAnEnginesWordNamesNoPathOfTheHost(t *testing.T) {
 	for said, want := range map[string]string{
 		"": "",

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ const (
 	pingEvery = 5 * time.Second
 	// pingLimit bounds one such question. An engine that is busy answers late.
 	pingLimit = 10 * time.Second
+	// learnAfter is the wait before everything is compared because an unknown network was told of: those of a burst are learnt at once.
+	learnAfter = time.Second
 	// overlap is how far back a reopened event stream begins before the last event: two of them may have come in either order.
 	overlap = time.Second
 )
@@ -58,6 +61,7 @@ type Monitor struct {
 	agenda *agenda
 
 	// Of the goroutine of Run.
+	learn    *time.Timer       // fires when there is an unknown network to learn
 	last     time.Time         // the newest event, by the engine's clock
 	networks map[string]string // workspaces by the id of their network: events of networks have no labels
 
@@ -70,8 +74,10 @@ type Monitor struct {
 
 // New makes a monitor. It asks nothing before Run.
 func New(o Options) *Monitor {
+	learn := time.NewTimer(learnAfter)
+	learn.Stop()
 	return &Monitor{
-		Options: o, agenda: newAgenda(), networks: make(map[string]string),
+		Options: o, agenda: newAgenda(), networks: make(map[string]string), learn: learn,
 		samples: hub.NewLatest[string](func(have, next workspace.Sample) bool { return next.At.After(have.At) }),
 		watches: make(map[string]*watch),
 	}
@@ -142,7 +148,9 @@ func (m *Monitor) follow(ctx context.Context) error {
 	for {
 		select {
 		case e := <-events:
-			err = m.hint(ctx, e)
+			m.hint(e)
+		case <-m.learn.C:
+			err = m.compare(ctx)
 		case <-resync.C:
 			err = m.compare(ctx)
 		case <-life.C:
@@ -196,29 +204,28 @@ func (m *Monitor) lost(err error) {
 	m.Workspaces.RecordEngine(workspace.EngineHealth{Status: workspace.EngineUnavailable, Since: time.Now().UTC(), LastError: why})
 }
 
+// idle are the actions on containers that change nothing of what is recorded, or that another one follows which does.
+var idle = map[string]bool{
+	"attach": true, "detach": true, "resize": true, "top": true, "commit": true, "copy": true, "export": true,
+	"archive-path": true, "extract-to-dir": true, "kill": true,
+}
+
 // hint puts the workspace that an event is about on the agenda.
-func (m *Monitor) hint(ctx context.Context, e engine.Event) error {
+func (m *Monitor) hint(e engine.Event) {
 	if e.At.After(m.last) {
 		m.last = e.At
 	}
 	if e.Kind == engine.ContainerObject {
-		m.agenda.add(e.Labels[engine.LabelWorkspace])
-		return nil
-	}
-	id, known := m.networks[e.ID]
-	switch {
-	case e.Action == "create": // nobody's but a handler's, which records what it made
-		return nil
-	case e.Action == "destroy":
-		delete(m.networks, e.ID)
-	case !known:
-		if _, err := m.listNetworks(ctx); err != nil {
-			return err
+		if !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_") && !strings.HasPrefix(e.Action, "health_status") {
+			m.agenda.add(e.Labels[engine.LabelWorkspace])
 		}
-		id = m.networks[e.ID]
+		return
 	}
-	m.agenda.add(id)
-	return nil
+	if id, known := m.networks[e.ID]; known {
+		m.agenda.add(id)
+	} else if e.Action == "disconnect" { // its other events come of tasks, which record what they made
+		m.learn.Reset(learnAfter)
+	}
 }
 
 func (m *Monitor) listNetworks(ctx context.Context) (map[string]engine.Network, error) {

@@ -269,6 +269,44 @@ func TestMonitor(t *testing.T) {
 	})
 }
 
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(Options{})
+		m.networks["known"] = "ws_2"
+		for _, c := range []struct {
+			event engine.Event
+			want  string // on the agenda
+			learn bool
+		}{
+			{engine.Event{Kind: engine.ContainerObject, Action: "die", Labels: labels("ws_1")}, "ws_1", false},
+			{engine.Event{Kind: engine.ContainerObject, Action: "exec_start: sh", Labels: labels("ws_1")}, "", false},
+			{engine.Event{Kind: engine.ContainerObject, Action: "health_status: healthy", Labels: labels("ws_1")}, "", false},
+			{engine.Event{Kind: engine.ContainerObject, Action: "top", Labels: labels("ws_1")}, "", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "destroy", ID: "known"}, "ws_2", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "create", ID: "new"}, "", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "connect", ID: "new"}, "", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "disconnect", ID: "new"}, "", true},
+		} {
+			m.agenda = newAgenda()
+			m.hint(c.event)
+			m.hint(c.event) // a burst
+			advance(2 * learnAfter)
+			learn := 0
+			for more := true; more; {
+				select {
+				case <-m.learn.C:
+					learn++
+				default:
+					more = false
+				}
+			}
+			if got := strings.Join(m.agenda.queue, " "); got != c.want || learn > 1 || (learn == 1) != c.learn {
+				t.Errorf("%s %s %s: %q is on the agenda, %d times to learn", c.event.Kind, c.event.Action, c.event.ID, got, learn)
+			}
+		}
+	})
+}
+
 func TestAgenda(t *testing.T) {
 	a := newAgenda()
 	for range 3 {

@@ -22,6 +22,14 @@ func take(t *testing.T, samples <-chan workspace.Sample) (s workspace.Sample, op
 	}
 }
 
+// drain takes what was on its way.
+func drain(t *testing.T, samples <-chan workspace.Sample) {
+	t.Helper()
+	for there := true; there; {
+		_, _, there = take(t, samples)
+	}
+}
+
 func TestSamples(t *testing.T) {
 	t.Run("viewers of one workspace share a stream, which ends with the last", func(t *testing.T) {
 		watching(t, func(r *rig, _ string) {
@@ -92,8 +100,7 @@ func TestSamples(t *testing.T) {
 			r.engine.Exit(container, 0)
 			synctest.Wait()
 			advance(10 * time.Second)
-			for _, _, there := take(t, samples); there; _, _, there = take(t, samples) { // what was on its way
-			}
+			drain(t, samples)
 			r.must(r.engine.StartContainer(r.Context(), container))
 			advance(5 * time.Second)
 			s, _, there := take(t, samples)
@@ -110,8 +117,7 @@ func TestSamples(t *testing.T) {
 			advance(5 * time.Second)
 			r.engine.SetDown(true)
 			advance(10 * time.Second)
-			for _, _, there := take(t, samples); there; _, _, there = take(t, samples) {
-			}
+			drain(t, samples)
 			r.engine.SetDown(false)
 			advance(5 * time.Second)
 			if _, _, there := take(t, samples); !there {
