@@ -2,17 +2,15 @@
 # Makes the image aicli-base:busybox from Debian's busybox-static, when the engine lacks it: a shell and the usual small
 # tools, for machines that reach no registry and for tests.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 image=aicli-base:busybox
 
+# Debian's package busybox has one that needs libraries, which the image has not.
+static() { "$1" --list >/dev/null 2>&1 && ! grep -q '=>' <<<"$(ldd "$1" 2>&1)"; }
+
 if docker image inspect "$image" >/dev/null 2>&1; then exit 0; fi
-if ! busybox=$(command -v busybox) || ! "$busybox" --list >/dev/null 2>&1; then
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "The base image needs a static busybox. Install the package busybox-static, then try again." >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends busybox-static >&2
+if ! busybox=$(command -v busybox) || ! static "$busybox"; then
+  scripts/apt-install.sh busybox-static
   busybox=$(command -v busybox)
 fi
 

@@ -3,6 +3,7 @@
 # on Debian or Ubuntu, installs docker.io and starts it; elsewhere it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin # where dockerd and iptables are, and which a plain su leaves out
 
 answers() { command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1; }
 
@@ -16,9 +17,8 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends docker.io iptables >&2
+  scripts/apt-install.sh docker.io iptables ca-certificates
+  if ! command -v docker >/dev/null; then scripts/apt-install.sh docker-cli; fi # a package of its own in newer releases
 fi
 if answers; then exit 0; fi # its package may have started it
 
@@ -26,6 +26,15 @@ if [ -d /run/systemd/system ]; then
   systemctl start docker
 else
   mkdir -p .cache
+  # An engine that was killed left its process number in a file. Once another process has that number, no engine starts.
+  pid=$(cat /var/run/docker.pid 2>/dev/null || true)
+  if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dockerd ]; then rm -f /var/run/docker.pid; fi
+  # A kernel without nf_tables knows the older iptables alone.
+  if ! iptables -t nat -nL >/dev/null 2>&1 && iptables-legacy -t nat -nL >/dev/null 2>&1; then
+    mkdir -p .cache/iptables
+    for name in iptables ip6tables; do ln -sf "$(command -v "$name-legacy")" ".cache/iptables/$name"; done
+    PATH=$PWD/.cache/iptables:$PATH
+  fi
   # The engine outlives this script and whoever called it, so it keeps no file of theirs open.
   setsid dockerd </dev/null >.cache/dockerd.log 2>&1 &
 fi

@@ -10,6 +10,7 @@ label="io.aicli.image-test=$$"
 base="aicli-image-test-base:$$"
 image="aicli-image-test:$$"
 container="aicli-image-test-$$"
+certificates=/etc/ssl/certs/ca-certificates.crt
 work=$(mktemp -d)
 
 cleanup() {
@@ -36,10 +37,10 @@ fail() {
 # One base for both build stages: a shell and small tools, Go, Node with npm and the libraries it is linked with, and the
 # certificates that this machine trusts.
 make_base() {
-  local root="$work/base" goroot node npm library libraries certificates=/etc/ssl/certs/ca-certificates.crt
+  local root="$work/base" goroot node npm library libraries
   goroot=$(go env GOROOT)
-  node=$(node -p 'process.execPath')
-  npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
+  node=$(PATH=$nodeDir:$PATH node -p 'process.execPath')
+  npm=$(dirname "$(dirname "$(readlink -f "$(PATH=$nodeDir:$PATH command -v npm)")")")
   mkdir -p "$root/usr/local/bin" "$root/usr/local/lib" "$root/etc/ssl/certs" "$root/tmp"
   docker create --name "$container" aicli-base:busybox >/dev/null
   docker export "$container" | tar -C "$root" -x --exclude=dev --exclude=proc --exclude=sys
@@ -66,7 +67,6 @@ make_base() {
   done
   mkdir -p "$root/usr/bin"
   ln -sf /bin/busybox "$root/usr/bin/env"
-  if [ ! -f "$certificates" ]; then fail "there is no $certificates: install the package ca-certificates"; fi
   cp -L "$certificates" "$root$certificates"
   tar -C "$root" --owner=0 --group=0 --numeric-owner -c . | docker import \
     -c 'ENV PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin' \
@@ -94,6 +94,9 @@ run() {
 
 answer() { curl -fsS --noproxy '*' --max-time 5 "http://$address$1"; }
 
+if ! command -v curl >/dev/null; then scripts/apt-install.sh curl; fi
+if [ ! -f "$certificates" ]; then scripts/apt-install.sh ca-certificates; fi
+nodeDir=$(scripts/ensure-node.sh)
 scripts/base-image.sh
 make_base
 build

@@ -6,21 +6,13 @@ set -euo pipefail
 # A directory of the server's own programs: Debian keeps them out of PATH.
 binaries() {
   local dir
-  for dir in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -Vr) "$(dirname "$(command -v initdb 2>/dev/null || echo /nowhere/x)")"; do
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -Vr) "$(dirname "$(command -v initdb 2>/dev/null || echo /nowhere/x)")"; do
     if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then echo "$dir"; return; fi
   done
   return 1
 }
 
-if ! binaries >/dev/null; then
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "PostgreSQL's server programs (initdb, postgres) are missing. Install the package postgresql, then try again." >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends postgresql >&2
-fi
+if ! binaries >/dev/null; then "$(dirname "$0")/apt-install.sh" postgresql; fi
 bin=$(binaries)
 
 # PostgreSQL refuses to run as root.
