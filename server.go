@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -53,7 +55,7 @@ type commands struct {
 type serveCommand struct{}
 
 // Help lists the variables of the environment.
-func (serveCommand) Help() string { return config.Help() }
+func (*serveCommand) Help() string { return config.Help() }
 
 type migrateCommand struct{}
 
@@ -140,7 +142,7 @@ func (*migrateCommand) Run(h *host) error {
 		return err
 	}
 	steps, err := db.Migrate(h.ctx)
-	if err = errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(h.out, "The database is up to date (%d steps were taken).\n", steps)
@@ -260,7 +262,10 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 	}
 	s.closers = append(s.closers, e.Close)
 	s.assemble(db, projects{root}, e, installation)
-	return s, s.listen(ctx, db)
+	if err := s.listen(ctx, db); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.
@@ -315,7 +320,7 @@ func (s *server) ready(ctx context.Context, db *store.DB) error {
 func (s *server) announce(w io.Writer) error {
 	address := s.edge.Addr().String()
 	if a, ok := s.edge.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
-		address = net.JoinHostPort("127.0.0.1", fmt.Sprint(a.Port))
+		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
 	}
 	link, hint := "http://"+address+"/explorer/", "aicli-web token --user NAME"
 	if s.config.JWTSecret == "" {
@@ -380,8 +385,8 @@ func (s *server) run(ctx context.Context) error {
 
 func (s *server) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		errs = append(errs, closer())
 	}
 	return errors.Join(errs...)
 }

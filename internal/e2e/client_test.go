@@ -316,7 +316,7 @@ func (s *stream) until(status string) workspaceNow {
 // end reads a stream to its end.
 func (s *stream) end() {
 	s.Helper()
-	var any json.RawMessage
-	for s.read(&any) {
+	var data json.RawMessage
+	for s.read(&data) {
 	}
 }
