@@ -15,10 +15,18 @@ import (
 const (
 	// costMax lets a full page of workspaces with all their fields pass three times over.
 	costMax = 20_000
-	// connectionCost is that of a page's own statements.
-	connectionCost = 10
+	// connectionCost is that of a page's own statements, and rowsCost that of reading a page of workspaces, which may be large,
+	// whatever is selected of them.
+	connectionCost, rowsCost = 10, 500
+	// largeCost is that of a field of many kilobytes.
+	largeCost = 10
 	// metricsCost is that of asking the engine.
 	metricsCost = 20
+	// mutationCost bounds the mutations of one operation, which run one after another, to nine.
+	mutationCost = costMax / 10
+	// introspectionCost bounds the selections below __schema and __type: their lists are long, and nest. GraphiQL's own query has
+	// about 300.
+	introspectionCost = costMax / 500
 	// tokensMax bounds a document before it is validated, which takes time by the square of its fields. GraphiQL's introspection
 	// query has about 400.
 	tokensMax = 2_000
@@ -85,16 +93,26 @@ func (c counter) fragment(f *ast.FragmentDefinition) int {
 
 func (c counter) field(f *ast.Field) int {
 	below := c.set(f.SelectionSet)
-	switch {
-	case f.Definition == nil: // __typename and its like
+	if f.Name == "__schema" || f.Name == "__type" {
+		return introspectionCost * below
+	}
+	if f.Definition == nil || f.ObjectDefinition == nil { // __typename
 		return 1 + below
-	case strings.HasSuffix(f.Definition.Type.Name(), "Connection"):
+	}
+	if f.ObjectDefinition.Name == "Mutation" {
+		return mutationCost + below
+	}
+	switch typ := f.Definition.Type.Name(); {
+	case typ == "WorkspaceConnection":
+		return rowsCost + c.pageSize(f)*below
+	case strings.HasSuffix(typ, "Connection"):
 		return connectionCost + c.pageSize(f)*below
-	case f.Definition.Name == "nodes" && f.Arguments.ForName("ids") != nil:
-		ids, _ := c.argument(f, "ids").([]any)
-		return 1 + len(ids)*below
-	case f.Definition.Type.Name() == "MetricsSample":
+	case f.Arguments.ForName("ids") != nil:
+		return 1 + max(1, len(graphql.CoerceList(c.argument(f, "ids"))))*below
+	case typ == "MetricsSample":
 		return metricsCost + below
+	case f.ObjectDefinition.Name == "Workspace" && f.Definition.Type.Elem != nil: // command, environment, labels
+		return largeCost + below
 	default:
 		return 1 + below
 	}

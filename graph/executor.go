@@ -17,9 +17,9 @@ import (
 
 const (
 	// documentsMax is how many parsed documents are kept: those of a few applications.
-	documentsMax = 500
-	// documentMax bounds the text of one that is kept, in bytes; a longer one is parsed each time.
-	documentMax = 16 << 10
+	documentsMax = 100
+	// documentMax bounds the text of one that is kept, in bytes; a longer one is parsed each time. Parsed, it is many times as large.
+	documentMax = 8 << 10
 )
 
 // NewExecutor makes what runs operations. requestID finds the id of the request that a context belongs to.

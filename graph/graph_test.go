@@ -155,18 +155,27 @@ func TestWhatIsAskedForIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := e.get(ann, `query($id: ID!) { workspace(id: $id) { status container { state uptime lastError } metrics { memoryBytes uptime } } }`, map[string]any{"id": id}, "workspace")
-		e.want(got, "map[container:map[lastError:The engine has not been asked yet. state:UNKNOWN uptime:<nil>] metrics:map[memoryBytes:8.589934592e+09 uptime:PT1M30S] status:ACTIVE]")
+		e.want(got, "map[container:map[lastError:The engine has not been asked yet. state:UNKNOWN uptime:<nil>] metrics:<nil> status:ACTIVE]")
+		e.service.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy, Name: "Docker"})
+		got = e.get(ann, `query($id: ID!) { workspace(id: $id) { container { state lastError } metrics { memoryBytes uptime } } }`, map[string]any{"id": id}, "workspace")
+		e.want(got, "map[container:map[lastError:<nil> state:RUNNING] metrics:map[memoryBytes:8.589934592e+09 uptime:PT1M30S]]")
 	})
-	t.Run("a start of what is active needs no task", func(t *testing.T) {
-		if _, err := e.service.Request(t.Context(), workspace.Actor{ID: "ann"}, "SYNC", workspace.Ask{ID: id}); err != nil {
-			t.Fatal(err)
+	t.Run("a sync that waits is joined, and a start while the creation is under way too", func(t *testing.T) {
+		ask := func(verb string) any {
+			return e.get(ann, fmt.Sprintf(`mutation($id: ID!) { result: %sWorkspace(input: { id: $id }) { task { id } userErrors { message } } }`, verb), map[string]any{"id": id}, "result", "task", "id")
 		}
-		e.want(e.get(ann, `mutation($id: ID!) { syncWorkspace(input: { id: $id }) { task { type } userErrors { message } } }`, map[string]any{"id": id}, "syncWorkspace"),
-			"map[task:map[type:SYNC] userErrors:[]]")
+		if first, second := ask("sync"), ask("sync"); first != second {
+			t.Errorf("%v and %v", first, second)
+		}
+	})
+	t.Run("a mutation sees what the one before it did", func(t *testing.T) {
+		got := e.get(ann, `mutation($id: ID!) { a: stopWorkspace(input: { id: $id }) { task { workspace { desiredState } } } b: startWorkspace(input: { id: $id }) { task { workspace { desiredState } } } }`,
+			map[string]any{"id": id})
+		e.want(got, "map[a:map[task:map[workspace:map[desiredState:STOPPED]]] b:map[task:map[workspace:map[desiredState:RUNNING]]]]")
 	})
 	t.Run("the server tells what it is", func(t *testing.T) {
 		got := fmt.Sprint(e.get(ann, `{ viewer { id role } server { version database engine { status name version lastError } queue { workers running queued oldestQueuedAge } } }`, nil))
-		for _, part := range []string{"id:ann role:USER", "version:1.2.3", "database:SQLite", "status:UNAVAILABLE version:<nil>", "workers:7", "running:3", "queued:2"} {
+		for _, part := range []string{"id:ann role:USER", "version:1.2.3", "database:SQLite", "lastError:<nil> name:Docker status:HEALTHY version:<nil>", "workers:7", "running:3", "queued:2"} {
 			if !strings.Contains(got, part) {
 				t.Errorf("%s\nlacks %s", got, part)
 			}
@@ -280,6 +289,26 @@ func TestBadInputNamesTheField(t *testing.T) {
 	})
 }
 
+// aliased writes a selection n times under different names.
+func aliased(n int, selection string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, " a%d: %s", i, selection)
+	}
+	return b.String()
+}
+
+// wholeSchema asks for as much of the schema as GraphiQL does.
+const wholeSchema = `query { __schema { description queryType { name kind } mutationType { name kind } subscriptionType { name kind }
+	types { ...FullType } directives { name description isRepeatable locations args(includeDeprecated: true) { ...InputValue } } } }
+	fragment FullType on __Type { kind name description specifiedByURL
+		fields(includeDeprecated: true) { name description args(includeDeprecated: true) { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason }
+		inputFields(includeDeprecated: true) { ...InputValue } interfaces { ...TypeRef }
+		enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason } possibleTypes { ...TypeRef } }
+	fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue isDeprecated deprecationReason }
+	fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
+		ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } } }`
+
 func TestCost(t *testing.T) {
 	e := newEdge(t)
 	e.create(ann, map[string]any{"name": "one"})
@@ -301,6 +330,14 @@ func TestCost(t *testing.T) {
 		"a page of pages":                    {`{ workspaces(first: 100) { nodes { tasks(first: 100) { nodes { id type } } } } }`, nil, true},
 		"the same by variables":              {`query($n: Int) { workspaces(first: $n) { nodes { tasks(first: $n) { nodes { id type } } } } }`, map[string]any{"n": json.Number("100")}, true},
 		"a page of one item by a variable":   {`query($n: Int) { workspaces(first: $n) { nodes { tasks(first: $n) { nodes { id type } } } } }`, map[string]any{"n": json.Number("1")}, false},
+		"one id that is no list":             {`{ nodes(ids: "ws_x") { ... on Workspace { tasks(first: 100) { nodes { workspace { tasks(first: 100) { nodes { id type } } } } } } } }`, nil, true},
+		"the same by a variable":             {`query($ids: [ID!]!) { nodes(ids: $ids) { ... on Workspace { tasks(first: 100) { nodes { workspace { tasks(first: 100) { nodes { id type } } } } } } } }`, map[string]any{"ids": "ws_x"}, true},
+		"what an explorer asks of a schema":  {wholeSchema, nil, false},
+		"lists of a schema within lists":     {`{ __schema { types { fields { type { fields {` + aliased(10, "type { "+aliased(60, "name")+" }") + ` } } } } } }`, nil, true},
+		"the same in pieces":                 {`{` + aliased(10, `__schema { types { fields { `+aliased(60, "name")+` } } }`) + `}`, nil, true},
+		"ten mutations":                      {`mutation {` + aliased(10, `deleteWorkspace(input: { id: "ws_x" }) { task { id } }`) + `}`, nil, true},
+		"a few mutations":                    {`mutation {` + aliased(5, `deleteWorkspace(input: { id: "ws_x" }) { task { id } }`) + `}`, nil, false},
+		"many large pages":                   {`{` + aliased(30, `workspaces(first: 100) { nodes { command environment { value } } }`) + `}`, nil, true},
 		"many ids":                           {`query($ids: [ID!]!) { nodes(ids: $ids) { ... on Workspace { tasks(first: 50) { nodes { id workspace { id } step } } } } }`, map[string]any{"ids": make([]any, 100)}, true},
 		"fragments that double at each step": {nested(40), nil, true},
 		"more words than anybody writes":     {"{" + strings.Repeat(" viewer { id }", 1000) + "}", nil, true},
@@ -325,6 +362,7 @@ func TestFaultsStayInside(t *testing.T) {
 		Service: e.service, Pool: parts{}, // no Metrics: asking for them panics
 		Database: func(context.Context) (string, error) { return "", errors.New("password=secret") },
 	}, func(context.Context) string { return "req-1" }, slog.New(slog.NewTextHandler(e.log, nil)))
+	e.service.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
 	id := e.create(ann, map[string]any{"name": "one"})
 	for _, query := range []string{`{ server { database } }`, `query { workspaces { nodes { metrics { pids } } } }`} {
 		data, errs := e.ask(ann, query, nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vikstrous/dataloadgen"
 
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -20,11 +21,15 @@ type loadersKey struct{}
 
 func (r *Resolver) withLoaders(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	actor := actorOf(ctx)
+	var options []dataloadgen.Option
+	if op := graphql.GetOperationContext(ctx).Operation; op != nil && op.Operation == ast.Mutation {
+		options = append(options, dataloadgen.WithoutCache()) // each of its fields changes what the next one sees
+	}
 	return next(context.WithValue(ctx, loadersKey{}, &loaders{
 		workspaces: dataloadgen.NewMappedLoader(func(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
 			return r.Service.WorkspacesByID(ctx, actor, ids)
-		}),
-		positions: dataloadgen.NewMappedLoader(r.Service.QueuePositions),
+		}, options...),
+		positions: dataloadgen.NewMappedLoader(r.Service.QueuePositions, options...),
 	}))
 }
 

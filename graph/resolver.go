@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/vikstrous/dataloadgen"
 
 	"github.com/aicli/aicli-web/graph/model"
@@ -47,7 +48,20 @@ func actorOf(ctx context.Context) workspace.Actor {
 
 // request asks for a task on a workspace that exists.
 func (r *Resolver) request(ctx context.Context, verb task.Type, ask workspace.Ask) (model.WorkspacePayload, error) {
+	ask.Wait = clip(ctx, ask.Wait)
 	return payload(r.Service.Request(ctx, actorOf(ctx), verb, ask))
+}
+
+// operationWait bounds the waits of one operation together: its mutations run one after another.
+const operationWait = 30 * time.Second
+
+// clip shortens a wait that is within bounds by itself to what its operation has left.
+func clip(ctx context.Context, wait *time.Duration) *time.Duration {
+	left := max(0, operationWait-time.Since(graphql.GetOperationContext(ctx).Stats.OperationStart))
+	if wait == nil || *wait <= left || *wait > operationWait {
+		return wait
+	}
+	return &left
 }
 
 // payload puts what the user can put right into userErrors.

@@ -34,6 +34,7 @@ func (r *environmentVariableResolver) Value(ctx context.Context, obj *workspace.
 }
 
 func (r *mutationResolver) CreateWorkspace(ctx context.Context, input workspace.CreateInput) (model.WorkspacePayload, error) {
+	input.Wait = clip(ctx, input.Wait)
 	return payload(r.Service.Create(ctx, actorOf(ctx), input))
 }
 
@@ -98,6 +99,9 @@ func (r *workspaceResolver) Container(ctx context.Context, obj *workspace.Worksp
 }
 
 func (r *workspaceResolver) Metrics(ctx context.Context, obj *workspace.Workspace) (*workspace.Sample, error) {
+	if r.Service.Engine().Status != workspace.EngineHealthy {
+		return nil, nil //nolint:nilnil // null is the answer, at once
+	}
 	s, ok := r.Resolver.Metrics.Sample(ctx, *obj)
 	if !ok {
 		return nil, nil //nolint:nilnil // null is the answer

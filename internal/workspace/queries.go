@@ -63,6 +63,9 @@ func (s *Service) TasksByID(ctx context.Context, actor Actor, ids []string) (map
 
 // Tasks lists tasks for somebody, newest first.
 func (s *Service) Tasks(ctx context.Context, actor Actor, q TaskQuery) (Page[task.Task], error) {
+	if len(q.Types) > maxFilterStatus || len(q.Status) > maxFilterStatus {
+		return Page[task.Task]{}, badInput("Name each type and each status once.", "filter")
+	}
 	q.OwnerID = actor.scope()
 	return s.store.Tasks(ctx, q)
 }

@@ -16,6 +16,7 @@ const (
 	maxImage       = 255 // bytes, as registries have it
 	maxArguments   = 100 // of the command
 	maxArgument    = 4096
+	maxCommand     = 16 << 10 // all words together
 	maxVariables   = 100
 	maxVariable    = 16 << 10
 	maxEnvironment = 64 << 10 // all names and values together
@@ -134,7 +135,11 @@ func checkCommand(command []string) error {
 	if len(command) > maxArguments {
 		return badInput(fmt.Sprintf("The command may have at most %d words.", maxArguments), "input", "command")
 	}
+	total := 0
 	for i, word := range command {
+		if total += len(word); total > maxCommand {
+			return badInput(fmt.Sprintf("The command may have at most %d bytes in all.", maxCommand), "input", "command")
+		}
 		if len(word) > maxArgument || strings.ContainsRune(word, 0) || !utf8.ValidString(word) || i == 0 && word == "" {
 			return badInput(fmt.Sprintf("Each word of the command must be text of at most %d bytes, and the first must not be empty.", maxArgument),
 				"input", "command", strconv.Itoa(i))
