@@ -96,9 +96,10 @@ type Pool struct {
 }
 
 type run struct {
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-	until  time.Time // when its lease ends, unless that is kept alive
+	workspaceID string
+	cancel      context.CancelCauseFunc
+	done        chan struct{}
+	until       time.Time // when its lease ends, unless that is kept alive
 }
 
 // New makes a pool. Nothing runs before Run.
@@ -149,10 +150,12 @@ func (p *Pool) Running() int {
 func (p *Pool) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	// Leases are kept to the very end: who is slow to let go must not have a successor beside it.
+	keeping, release := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks, keeper sync.WaitGroup
-	keeper.Go(func() { p.keepLeases(work) })
+	keeper.Go(func() { p.keepLeases(keeping) })
 	defer keeper.Wait()
-	defer cancel(nil)
+	defer release()
 
 	poll := time.NewTicker(p.opts.Poll)
 	defer poll.Stop()
@@ -186,11 +189,11 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 	for _, t := range claimed {
 		runCtx, cancel := context.WithCancelCause(work)
-		before := p.begin(t.Lease, cancel)
+		before := p.begin(t, cancel)
 		tasks.Go(func() {
 			defer p.Wake() // a slot is free
 			defer p.end(t.Lease)
-			for _, r := range before { // they were told: two runs never work on one task at once
+			for _, r := range before { // they were told: two never work on one workspace at once
 				<-r.done
 			}
 			p.run(runCtx, t)
@@ -198,18 +201,18 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 }
 
-// begin notes a run, and cancels those of the same task that had the lease before and have not ended: it was lost, or the task could
-// not have been claimed. It returns them.
-func (p *Pool) begin(lease Lease, cancel context.CancelCauseFunc) (before []*run) {
+// begin notes a run, and cancels those on the same workspace that have not ended: their lease was lost, or this task could not have
+// been claimed. It returns them.
+func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for have, r := range p.running {
-		if have.TaskID == lease.TaskID {
+	for _, r := range p.running {
+		if r.workspaceID == t.WorkspaceID {
 			r.cancel(ErrLeaseLost)
 			before = append(before, r)
 		}
 	}
-	p.running[lease] = &run{cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
+	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
 	return before
 }
 

@@ -300,6 +300,50 @@ func TestPool(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a task waits for what still works on its workspace under a lease that was lost", func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) { mu.Lock(); defer mu.Unlock(); order = append(order, what) }
+		run(t, []task.Type{task.Create, task.Delete}, func(ctx context.Context, tk task.Task, _ task.Report) error {
+			if tk.Type == task.Delete {
+				note("delete")
+				return nil
+			}
+			<-ctx.Done()
+			<-time.After(10 * time.Second) // what it has begun cannot be cut
+			note("create has ended")
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			q.mu.Lock() // before the pool's first claim: the second task is not there yet
+			q.tasks[1].RunAt = time.Now().Add(time.Hour)
+			q.mu.Unlock()
+			advance(2 * time.Second)
+			q.mu.Lock()
+			q.tasks[0].Status, q.tasks[0].Lease.Holder = task.Superseded, ""
+			q.tasks[1].WorkspaceID, q.tasks[1].RunAt = q.tasks[0].WorkspaceID, time.Now()
+			q.mu.Unlock()
+			advance(30 * time.Second)
+			if !slices.Equal(order, []string{"create has ended", "delete"}) {
+				t.Errorf("got %v", order)
+			}
+		})
+	})
+	t.Run("a lease is kept while a task that was cut by shutdown lets go", func(t *testing.T) {
+		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
+			<-ctx.Done()
+			<-time.After(time.Minute)
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, stop context.CancelFunc) {
+			advance(time.Second)
+			stop()
+			advance(40 * time.Second)
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			if until := q.until["task_0"]; !until.After(time.Now()) {
+				t.Errorf("its lease ended %s ago", time.Since(until))
+			}
+		})
+	})
 	t.Run("a task whose lease cannot be kept alive stops when it ends", func(t *testing.T) {
 		var stopped time.Duration
 		began := time.Time{}
