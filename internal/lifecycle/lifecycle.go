@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 type Workspaces interface {
 	Get(ctx context.Context, id string) (workspace.Workspace, error)
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
-	MoveSubnet(ctx context.Context, id string) (workspace.Workspace, error)
+	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 }
 
 // Projects makes project directories and says where they are on the host.
@@ -248,17 +249,39 @@ func (l *Lifecycle) pull(ctx context.Context, image string, report task.Report) 
 	}))
 }
 
-// createNetwork makes the network. Where its addresses are in use outside this server, the next try has others. Once begun it is
-// not cut: the engine would go on, and make a network after everybody has looked for what is left.
-func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (string, error) {
+// subnetMoves bounds how often a network moves in one run. One move avoids all that the engine's networks have; more are for what
+// else its host uses, which nobody lists.
+const subnetMoves = 16
+
+// createNetwork makes the network, on other addresses than its own where those are in use outside this server. Once begun it is not
+// cut: the engine would go on, and make a network after everybody has looked for what is left.
+func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (id string, err error) {
 	ctx = context.WithoutCancel(ctx)
-	id, err := l.engine.CreateNetwork(ctx, isolation.Network(w, l.installation))
-	if engine.Is(err, engine.KindAddressInUse) {
-		if _, moveErr := l.workspaces.MoveSubnet(ctx, w.ID); moveErr != nil {
-			return "", moveErr
+	for range subnetMoves {
+		id, err = l.engine.CreateNetwork(ctx, isolation.Network(w, l.installation))
+		if !engine.Is(err, engine.KindAddressInUse) {
+			return id, err
+		}
+		taken, listErr := l.subnets(ctx)
+		if listErr != nil {
+			return "", listErr
+		}
+		if w, listErr = l.workspaces.MoveSubnet(ctx, w.ID, taken); listErr != nil {
+			return "", listErr
 		}
 	}
-	return id, err
+	return "", err
+}
+
+// subnets are those of all networks of the engine, whoever's they are.
+func (l *Lifecycle) subnets(ctx context.Context) (taken []netip.Prefix, err error) {
+	networks, err := l.engine.Networks(ctx, nil)
+	for _, n := range networks {
+		if subnet, err := netip.ParsePrefix(n.Subnet); err == nil {
+			taken = append(taken, subnet)
+		}
+	}
+	return taken, err
 }
 
 // createContainer is not cut either, once begun.

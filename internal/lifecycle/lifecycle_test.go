@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"testing"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -14,7 +15,10 @@ import (
 )
 
 // desk has one workspace and remembers what was recorded of it.
-type desk struct{ w workspace.Workspace }
+type desk struct {
+	w     workspace.Workspace
+	moves [][]netip.Prefix // what was taken, each time it had to move
+}
 
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
 
@@ -23,7 +27,8 @@ func (d *desk) Record(_ context.Context, _ string, seen workspace.Observed) (wor
 	return d.w, nil
 }
 
-func (d *desk) MoveSubnet(context.Context, string) (workspace.Workspace, error) {
+func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (workspace.Workspace, error) {
+	d.moves = append(d.moves, taken)
 	d.w.Subnet = "10.213.0.16/28"
 	return d.w, nil
 }
@@ -36,7 +41,7 @@ func (projects) RemoveEmpty(string, string) error    { return nil }
 func TestAWorkspaceLives(t *testing.T) {
 	fake := enginetest.New()
 	fake.Pullable("alpine", nil)
-	d := &desk{workspace.Workspace{
+	d := &desk{w: workspace.Workspace{
 		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
 		Spec: workspace.Spec{Image: "alpine", Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
 	}}
@@ -45,9 +50,8 @@ func TestAWorkspaceLives(t *testing.T) {
 		d.w.DesiredState = desired
 		return l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: d.w.ID}, func(string, *float64) {})
 	}
-	fake.FailNext("CreateNetwork", enginetest.Fault(engine.KindAddressInUse))
-	if err := run(task.Create, workspace.WantRunning); !engine.Is(err, engine.KindAddressInUse) {
-		t.Fatalf("got %v", err)
+	if _, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "theirs", Subnet: "10.213.0.0/28"}); err != nil {
+		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		typ     task.Type
@@ -73,6 +77,9 @@ func TestAWorkspaceLives(t *testing.T) {
 	}
 	if d.w.Observed.Network != nil {
 		t.Errorf("the network is left: %+v", d.w.Observed.Network)
+	}
+	if len(d.moves) != 1 || len(d.moves[0]) != 1 || d.moves[0][0].String() != "10.213.0.0/28" {
+		t.Errorf("it moved away from %v: want once, from what is in use", d.moves)
 	}
 }
 
@@ -101,7 +108,7 @@ func (w *wrapped) Networks(ctx context.Context, labels engine.Labels) ([]engine.
 
 func rig() (*wrapped, *desk, *Lifecycle) {
 	fake := &wrapped{Fake: enginetest.New()}
-	d := &desk{workspace.Workspace{
+	d := &desk{w: workspace.Workspace{
 		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
 		Spec: workspace.Spec{Image: enginetest.BaseImage, Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
 	}}
@@ -205,8 +212,8 @@ func TestATaskAtWorkIsNotLookedAt(t *testing.T) {
 func TestAnEnginesWordNamesNoPathOfTheHost(t *testing.T) {
 	for said, want := range map[string]string{
 		"": "",
-		`OCI runtime create failed: container_linux.go: starting process: exec: "claude": executable file not found in $PATH`: `exec: "claude": executable file not found in $PATH`,
-		"error while mounting /srv/data/projects/ann: no such file":                                                           "The engine could not start the container. Ask the server's operator to look into the engine's log.",
+		`OCI runtime create failed: container_linux.go: starting process: exec: "tool": executable file not found in $PATH`: `exec: "tool": executable file not found in $PATH`,
+		"error while mounting /srv/data/projects/ann: no such file":                                                         "The engine could not start the container. Ask the server's operator to look into the engine's log.",
 	} {
 		if got := errorOf(engine.Container{Error: said}); got != want {
 			t.Errorf("%q: got %q, want %q", said, got, want)

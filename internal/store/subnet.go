@@ -3,8 +3,10 @@ package store
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/aicli/aicli-web/internal/workspace"
 )
@@ -26,6 +28,38 @@ func subnetOf(slot int64) netip.Prefix {
 	binary.BigEndian.PutUint32(b[:], uint32(slot)<<hostBits) //nolint:gosec // a slot has 28 bits
 	return netip.PrefixFrom(netip.AddrFrom4(b), subnetBits)
 }
+
+// blockedMost bounds how many subnets are blocked at once: the default pool as a whole.
+const blockedMost = 4096
+
+// block keeps what of the pool overlaps what is taken from everybody, but for what workspaces have.
+func (db *DB) block(tx *gorm.DB, pool netip.Prefix, taken []netip.Prefix, until time.Time) error {
+	if err := db.lock(tx, lockSubnets); err != nil {
+		return err
+	}
+	var rows []subnetRow
+	for _, t := range taken {
+		if !t.Addr().Is4() || !t.Overlaps(pool) {
+			continue
+		}
+		if t.Bits() < pool.Bits() {
+			t = pool
+		}
+		first, count := slotOf(t.Masked().Addr()), int64(1)<<max(0, subnetBits-t.Bits())
+		for slot := first; slot < first+count && len(rows) < blockedMost; slot++ {
+			rows = append(rows, subnetRow{Slot: slot, BlockedUntil: toMicros(until)})
+		}
+	}
+	const batch = 500 // rows of one statement
+	return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, batch).Error
+}
+
+type subnetRow struct {
+	Slot         int64
+	BlockedUntil micros
+}
+
+func (subnetRow) TableName() string { return "subnets" }
 
 // reserve takes the lowest free subnet of the pool for a workspace.
 func (db *DB) reserve(tx *gorm.DB, id string, pool netip.Prefix) (int64, error) {

@@ -94,14 +94,17 @@ func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
 	return tx.Create(&rows).Error
 }
 
-// MoveSubnet gives a workspace another subnet, and keeps the old one from everybody for a while.
-func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, blockedUntil time.Time) (ch workspace.Change, err error) {
+// MoveSubnet gives a workspace another subnet, and keeps the old one and those taken from everybody for a while.
+func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, blockedUntil time.Time) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
 		w, err := findWorkspace(tx, id, db.forUpdate())
 		if err != nil {
 			return err
 		}
 		if err := tx.Exec("UPDATE subnets SET workspace_id = NULL, blocked_until = ? WHERE workspace_id = ?", toMicros(blockedUntil), id).Error; err != nil {
+			return err
+		}
+		if err := db.block(tx, pool, taken, blockedUntil); err != nil {
 			return err
 		}
 		slot, err := db.reserve(tx, id, pool)

@@ -176,9 +176,9 @@ func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {
 // subnetBlock is how long a subnet that turned out to be taken by somebody else is left alone.
 const subnetBlock = time.Hour
 
-// MoveSubnet gives a workspace another subnet, because its own turned out to be in use outside this server.
-func (s *Service) MoveSubnet(ctx context.Context, id string) (Workspace, error) {
-	ch, err := s.store.MoveSubnet(ctx, id, s.config.NetworkPool, time.Now().UTC().Add(subnetBlock))
+// MoveSubnet gives a workspace another subnet, because its own turned out to be in use outside this server, as are those taken.
+func (s *Service) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (Workspace, error) {
+	ch, err := s.store.MoveSubnet(ctx, id, s.config.NetworkPool, taken, time.Now().UTC().Add(subnetBlock))
 	if err != nil {
 		return Workspace{}, err
 	}

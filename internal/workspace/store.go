@@ -16,8 +16,9 @@ type Store interface {
 	// Update locks a workspace and its live tasks, lets change alter the draft, and writes what differs. An error of change
 	// rolls everything back. It is the only way in which a workspace changes.
 	Update(ctx context.Context, id string, change func(*Draft) error) (Change, error)
-	// MoveSubnet gives a workspace another subnet; the old one is not given to anybody before blockedUntil.
-	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, blockedUntil time.Time) (Change, error)
+	// MoveSubnet gives a workspace another subnet; the old one, and what of the pool overlaps what is taken, is not given to anybody
+	// before blockedUntil.
+	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, blockedUntil time.Time) (Change, error)
 
 	Workspace(ctx context.Context, id string) (Workspace, error)
 	// WorkspacesByID leaves out what does not exist.
