@@ -61,6 +61,14 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
 			return nil, fmt.Errorf("make the directory of the database: %w", err)
 		}
+		// It holds secrets, so it is its owner's alone; what SQLite keeps beside it takes its mode from it.
+		file, err := os.OpenFile(filepath.Clean(dsn), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make the database's file: %w", err)
+		}
 		if db.write, err = open(sqlite.Open(sqliteDSN(dsn)+"&_txlock=immediate"), config, 1); err != nil {
 			return nil, err
 		}
