@@ -89,9 +89,16 @@ func (m *Monitor) Run(ctx context.Context) error {
 	for range lookers {
 		work.Go(func() { m.lookAgain(ctx) })
 	}
-	for ctx.Err() == nil {
-		if err := m.follow(ctx); ctx.Err() == nil {
-			m.lost(err)
+	for complaint := ""; ctx.Err() == nil; {
+		err := m.follow(ctx)
+		if _, pingErr := m.ping(ctx); pingErr != nil && ctx.Err() == nil {
+			m.lost(pingErr)
+		}
+		if ctx.Err() == nil { // a stream may end of itself, through a proxy that tires of it: the engine is not lost by that
+			if err.Error() != complaint { // it is said once, however long it lasts
+				complaint = err.Error()
+				m.Log.Warn("what happens at the engine cannot be followed, and is tried again", "error", err)
+			}
 			pause(ctx, reconnect)
 		}
 	}
@@ -200,7 +207,6 @@ func (m *Monitor) lost(err error) {
 	if kind := engine.KindOf(err); kind != engine.KindUnavailable && kind != engine.KindTimeout && !errors.Is(err, context.Canceled) {
 		why = "The container engine answers with a fault. Look into its log and the server's; it is asked again every second."
 	}
-	m.Log.Warn("the engine is lost", "error", err)
 	m.Workspaces.RecordEngine(workspace.EngineHealth{Status: workspace.EngineUnavailable, Since: time.Now().UTC(), LastError: why})
 }
 

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -36,6 +37,7 @@ type desk struct {
 	all    map[string]workspace.Workspace
 	looks  []string
 	health []workspace.EngineHealth
+	faults int // of Watch, still to come
 }
 
 func (d *desk) RecordEngine(h workspace.EngineHealth) {
@@ -58,6 +60,12 @@ func (d *desk) Each(_ context.Context, visit func(workspace.Workspace) error) er
 }
 
 func (d *desk) Watch(ctx context.Context, _ workspace.Actor, id string) (<-chan workspace.Workspace, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.faults > 0 {
+		d.faults--
+		return nil, errors.New("the database does not answer")
+	}
 	sub := d.hub.Subscribe(id)
 	out := make(chan workspace.Workspace)
 	go func() {
@@ -188,8 +196,8 @@ func TestMonitor(t *testing.T) {
 		watching(t, func(r *rig, _ string) {
 			calls := r.engine.Calls()
 			opened := slices.Index(calls, "Events")
-			if listed := slices.Index(calls[opened:], "Containers"); opened < 0 || listed < 0 || !slices.Contains(calls[:opened], "Info") {
-				r.Errorf("got %v", calls)
+			if opened < 0 || !slices.Contains(calls[opened:], "Containers") || !slices.Contains(calls[:opened], "Info") {
+				r.Fatalf("got %v", calls)
 			}
 			if n := r.looked(); n != 0 {
 				r.Errorf("%d looks", n)
@@ -240,8 +248,8 @@ func TestMonitor(t *testing.T) {
 			advance(2 * reconnect)
 			r.must(r.engine.StartContainer(r.Context(), container))
 			synctest.Wait()
-			if n, got := r.calls("Events"), r.state("ws_1"); n != 2 || got != workspace.ContainerRunning {
-				r.Errorf("opened %d times, container %q", n, got)
+			if n, got := r.calls("Events"), r.state("ws_1"); n != 2 || got != workspace.ContainerRunning || len(r.health) != 1 {
+				r.Errorf("opened %d times, container %q, health %+v: an engine that answers is not lost", n, got, r.health)
 			}
 		})
 	})

@@ -58,14 +58,7 @@ func (m *Monitor) Samples(ctx context.Context, id string, interval time.Duration
 				}
 				next = &s
 			}
-			select {
-			case out <- *next:
-			case <-w.gone:
-				return
-			case <-ctx.Done():
-				return
-			}
-			if !w.rest(ctx, interval-halfPeriod) {
+			if !w.send(ctx, out, *next, mailbox) || !w.rest(ctx, interval-halfPeriod) {
 				return
 			}
 			next = nil
@@ -99,6 +92,24 @@ func (w *watch) next(ctx context.Context, mailbox *hub.Subscription[workspace.Sa
 	}
 }
 
+// send waits for the reader to take a sample, and replaces it meanwhile by each that is newer; false when there is nobody to send to.
+func (w *watch) send(ctx context.Context, out chan<- workspace.Sample, s workspace.Sample, mailbox *hub.Subscription[workspace.Sample]) bool {
+	for {
+		select {
+		case out <- s:
+			return true
+		case <-mailbox.Ready():
+			if newer, ok := mailbox.Take(); ok {
+				s = newer
+			}
+		case <-w.gone:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // rest lets time pass; false when there is nothing to rest for.
 func (w *watch) rest(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -126,8 +137,13 @@ func (m *Monitor) join(ctx context.Context, id string) *watch {
 		m.watches[id] = w
 		m.streams.Go(func() {
 			defer m.end(id, w)
-			if err := m.stream(streamCtx, id, w); err != nil && streamCtx.Err() == nil {
+			for streamCtx.Err() == nil {
+				err := m.stream(streamCtx, id, w)
+				if err == nil || workspace.CodeOf(err) == workspace.NotFound {
+					return // the workspace is gone
+				}
 				m.Log.Warn("watch the usage of a workspace", "workspace_id", id, "error", err)
+				pause(streamCtx, restreamAfter)
 			}
 		})
 	}

@@ -64,8 +64,8 @@ func TestSamples(t *testing.T) {
 			for range 4 {
 				advance(10 * time.Second)
 				s, _, there := take(t, samples)
-				if !there || !s.At.After(last) {
-					r.Fatalf("got %+v after %s", s, last)
+				if age := time.Since(s.At); !there || !s.At.After(last) || age > 2*time.Second {
+					r.Fatalf("got %+v, %s old, after %s", s, age, last)
 				}
 				last = s.At
 			}
@@ -122,6 +122,20 @@ func TestSamples(t *testing.T) {
 			advance(5 * time.Second)
 			if _, _, there := take(t, samples); !there {
 				r.Error("it does not")
+			}
+		})
+	})
+	t.Run("it goes on when the database is back", func(t *testing.T) {
+		watching(t, func(r *rig, _ string) {
+			ctx, leave := context.WithCancel(r.Context())
+			defer leave()
+			r.mu.Lock()
+			r.faults = 3
+			r.mu.Unlock()
+			samples := r.monitor.Samples(ctx, "ws_1", time.Second)
+			advance(10 * time.Second)
+			if _, open, there := take(t, samples); !there || !open {
+				r.Errorf("got none (%t)", open)
 			}
 		})
 	})
