@@ -44,49 +44,50 @@ type answer struct {
 }
 
 // http sends a request to a path of the server.
-func (c *client) http(method, path string, header http.Header, body io.Reader) (status int, text string) {
-	c.Helper()
+func (c *client) http(method, path string, header http.Header, body io.Reader) (status int, text string, err error) {
 	request, err := http.NewRequestWithContext(c.Context(), method, "http://"+c.server.address+path, body)
 	if err != nil {
-		c.Fatal(err)
+		return 0, "", err
 	}
 	request.Header = header
 	connection := &http.Transport{DisableKeepAlives: true}
 	defer connection.CloseIdleConnections()
 	response, err := connection.RoundTrip(request)
 	if err != nil {
-		c.Fatal(err)
+		return 0, "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		c.Fatal(err)
-	}
-	return response.StatusCode, string(read)
+	return response.StatusCode, string(read), err
 }
 
-func (c *client) ask(query string, variables any) answer {
-	c.Helper()
+// ask runs one operation. It may be called from any goroutine.
+func (c *client) ask(query string, variables any) (a answer, err error) {
 	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
-		c.Fatal(err)
+		return a, err
 	}
-	_, text := c.http(http.MethodPost, "/graphql", http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + c.token}}, bytes.NewReader(body))
-	var a answer
+	_, text, err := c.http(http.MethodPost, "/graphql", http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + c.token}}, bytes.NewReader(body))
+	if err != nil {
+		return a, err
+	}
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
-		c.Fatalf("%v in %s", err, text)
+		return a, fmt.Errorf("%w in %s", err, text)
 	}
-	return a
+	if len(a.Errors) > 0 {
+		return a, fmt.Errorf("%s: %+v", query, a.Errors)
+	}
+	return a, nil
 }
 
 // get is ask for what must succeed; into takes the data.
 func (c *client) get(into any, query string, variables any) {
 	c.Helper()
-	a := c.ask(query, variables)
-	if len(a.Errors) > 0 {
-		c.Fatalf("%s: %+v", query, a.Errors)
+	a, err := c.ask(query, variables)
+	if err == nil {
+		err = json.Unmarshal(a.Data, into)
 	}
-	if err := json.Unmarshal(a.Data, into); err != nil {
+	if err != nil {
 		c.Fatal(err)
 	}
 }
@@ -132,13 +133,25 @@ const payloadFields = ` { workspace ` + workspaceFields + ` task { id type statu
 // mutate runs a mutation on a workspace: verb is such as start, input such as {"id": …}.
 func (c *client) mutate(verb string, input map[string]any) payload {
 	c.Helper()
+	p, err := c.try(verb, input)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return p
+}
+
+// try is mutate for goroutines other than the test's.
+func (c *client) try(verb string, input map[string]any) (payload, error) {
 	var data struct{ Result payload }
 	kind := map[string]string{"create": "Create", "update": "Update", "start": "Start", "stop": "Stop", "restart": "Restart", "delete": "Delete", "sync": "Sync"}[verb]
-	c.get(&data, fmt.Sprintf("mutation($input: %sWorkspaceInput!) { result: %sWorkspace(input: $input) %s }", kind, verb, payloadFields), map[string]any{"input": input})
+	a, err := c.ask(fmt.Sprintf("mutation($input: %sWorkspaceInput!) { result: %sWorkspace(input: $input) %s }", kind, verb, payloadFields), map[string]any{"input": input})
+	if err == nil {
+		err = json.Unmarshal(a.Data, &data)
+	}
 	if w := data.Result.Workspace; w != nil {
 		c.server.made.Store(w.ID, true)
 	}
-	return data.Result
+	return data.Result, err
 }
 
 // must is mutate without anything to put right.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -44,8 +45,8 @@ func TestWhoAsks(t *testing.T) {
 
 	t.Run("nobody without a token, over HTTP and over WebSocket", func(t *testing.T) {
 		for _, header := range []http.Header{asJSON, {"Content-Type": asJSON["Content-Type"], "Authorization": {"Bearer " + ann.token + "x"}}} {
-			if status, text := ann.http(http.MethodPost, "/graphql", header, strings.NewReader(`{"query":"{ viewer { id } }"}`)); status != 401 || !strings.Contains(text, "UNAUTHENTICATED") {
-				t.Errorf("%d: %s", status, text)
+			if status, text, err := ann.http(http.MethodPost, "/graphql", header, strings.NewReader(`{"query":"{ viewer { id } }"}`)); status != 401 || !strings.Contains(text, "UNAUTHENTICATED") {
+				t.Errorf("%d: %s %v", status, text, err)
 			}
 		}
 		for message, want := range map[string]int{
@@ -128,8 +129,8 @@ func TestBadInputHarmsNobody(t *testing.T) {
 			"": 400, "{": 400, "[]": 400, "\xff\xfe": 400, `{"query":7}`: 400, `{"query":"{ viewer { id } }"} x`: 400,
 			strings.Repeat("[", 1<<20-1): 400, strings.Repeat("x", 2<<20): 413,
 		} {
-			if status, text := ann.http(http.MethodPost, "/graphql", signed, bytes.NewReader([]byte(body))); status != want || !strings.Contains(text, "BAD_USER_INPUT") {
-				t.Errorf("%.20q: %d %.200s, want %d", body, status, text, want)
+			if status, text, err := ann.http(http.MethodPost, "/graphql", signed, bytes.NewReader([]byte(body))); status != want || !strings.Contains(text, "BAD_USER_INPUT") {
+				t.Errorf("%.20q: %d %.200s %v, want %d", body, status, text, err, want)
 			}
 		}
 	})
@@ -263,6 +264,19 @@ func TestCommands(t *testing.T) {
 			t.Errorf("it ended with %d, and left %v (%v)", code, entries, err)
 		}
 	})
+	t.Run("what holds secrets is for the server's own eyes", func(t *testing.T) {
+		if err := os.Chmod(h.data, 0o755); err != nil { // as an operator may have made it
+			t.Fatal(err)
+		}
+		s := h.start()
+		s.as("ann").must("create", map[string]any{"name": "kept", "start": false, "wait": "PT30S"})
+		for _, name := range []string{"aicli.db", "aicli.db-wal", "signing.key"} {
+			if info, err := os.Stat(filepath.Join(h.data, name)); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
+		s.stop()
+	})
 	t.Run("migrate may be run twice", func(t *testing.T) {
 		for range 2 {
 			if out, code := h.run("migrate"); code != 0 || !strings.Contains(out, "up to date") {
@@ -315,10 +329,10 @@ func TestCommands(t *testing.T) {
 	t.Run("health and readiness are there for anybody", func(t *testing.T) {
 		c := h.start().as("ann")
 		for _, path := range []string{"/healthz", "/readyz"} {
-			status, text := c.http(http.MethodGet, path, http.Header{}, nil)
+			status, text, err := c.http(http.MethodGet, path, http.Header{}, nil)
 			var answer struct{ Status string }
-			if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil || answer.Status == "" {
-				t.Errorf("%s: %d %s", path, status, text)
+			if err = errors.Join(err, json.Unmarshal([]byte(text), &answer)); status != 200 || err != nil || answer.Status == "" {
+				t.Errorf("%s: %d %s %v", path, status, text, err)
 			}
 		}
 	})
