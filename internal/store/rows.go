@@ -112,6 +112,8 @@ type taskRow struct {
 	LeaseHolder string
 	LeaseToken  int64
 	LeaseUntil  micros
+	Lane        int
+	Turn        int64
 }
 
 func (taskRow) TableName() string { return "tasks" }
@@ -122,7 +124,7 @@ func toTaskRow(t task.Task) taskRow {
 		RequestedBy: t.RequestedBy, Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Step: t.Step, Progress: t.Progress,
 		Failure: t.Failure, Params: t.Params, CreatedAt: toMicros(t.CreatedAt), RunAt: toMicros(t.RunAt),
 		StartedAt: optMicros(t.StartedAt), FinishedAt: optMicros(t.FinishedAt), Revision: t.Revision,
-		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token,
+		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()),
 	}
 }
 

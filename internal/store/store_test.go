@@ -63,7 +63,7 @@ func finish(t *testing.T, db *store.DB, claimed task.Task, o task.Outcome) works
 
 func claim(t *testing.T, db *store.DB, limit int) []task.Task {
 	t.Helper()
-	tasks, err := db.Claim(t.Context(), "pool", limit, lease)
+	tasks, err := db.Claim(t.Context(), "pool", task.Slots{Free: limit, Slow: limit}, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func TestQueue(t *testing.T) {
 			for range 4 {
 				pools.Go(func() {
 					for {
-						got, err := db.Claim(t.Context(), "pool", 3, lease)
+						got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 3, Slow: 3}, lease)
 						if err != nil {
 							t.Error(err)
 						}
@@ -366,7 +366,7 @@ func TestQueue(t *testing.T) {
 func TestLeases(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
 		made := add(t, db, "ann", "l1")
-		got, err := db.Claim(t.Context(), "first", 1, -time.Second) // ended already
+		got, err := db.Claim(t.Context(), "first", task.Slots{Free: 1, Slow: 1}, -time.Second) // ended already
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v %v", got, err)
 		}
@@ -375,7 +375,7 @@ func TestLeases(t *testing.T) {
 		if err != nil || len(back) != 1 || back[0].Status != task.Queued || back[0].Attempt != 0 {
 			t.Fatalf("%+v %v", back, err)
 		}
-		got, err = db.Claim(t.Context(), "second", 1, lease)
+		got, err = db.Claim(t.Context(), "second", task.Slots{Free: 1, Slow: 1}, lease)
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v %v", got, err)
 		}

@@ -15,21 +15,24 @@ const (
 	waitingTasks = "status IN ('QUEUED', 'RETRYING')"
 )
 
-// Claim leases due tasks: of each workspace the oldest one that is live, if it waits. Servers that claim at once skip what the
-// other has locked; the index tasks_one_running makes sure that no workspace has two.
-func (db *DB) Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error) {
+// Claim leases due tasks: of each workspace the oldest one that is live, if it waits; of each lane those whose turn it is, a lane
+// after the other. Servers that claim at once skip what the other has locked; the index tasks_one_running makes sure that no
+// workspace has two.
+func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
 	now := db.now()
-	skip := ""
-	if db.dialect == Postgres {
-		skip = " FOR UPDATE OF t SKIP LOCKED"
-	}
 	var rows []taskRow
 	err := db.transact(ctx, func(tx *gorm.DB) error {
-		var ids []string
-		if err := tx.Raw(`SELECT t.id FROM tasks t WHERE t.`+waitingTasks+` AND t.run_at <= ? AND NOT EXISTS (
-				SELECT 1 FROM tasks o WHERE o.workspace_id = t.workspace_id AND o.`+liveTasks+` AND (o.id < t.id OR o.status = 'RUNNING'))
-			ORDER BY t.run_at, t.id LIMIT ?`+skip, toMicros(now), limit).Scan(&ids).Error; err != nil || len(ids) == 0 {
+		quick, err := db.due(tx, task.Quick, slots.Free, now)
+		if err != nil {
 			return err
+		}
+		slow, err := db.due(tx, task.Slow, min(slots.Slow, slots.Free), now)
+		if err != nil {
+			return err
+		}
+		ids := takeTurns(quick, slow, slots.Free)
+		if len(ids) == 0 {
+			return nil
 		}
 		return tx.Raw(`UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
 				revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
@@ -117,15 +120,16 @@ func (db *DB) TasksByID(ctx context.Context, ids []string) (map[string]task.Task
 	return found, nil
 }
 
-// QueuePositions counts what is claimed before each waiting task: what is due sooner, or as soon and older.
+// QueuePositions counts what is claimed before each waiting task in its lane, once that is due.
 func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int, error) {
 	var rows []struct {
 		ID     string
 		Before int
 	}
-	if err := db.read.WithContext(ctx).Raw(`SELECT t.id, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+`
-			AND (o.run_at < t.run_at OR (o.run_at = t.run_at AND o.id < t.id))) AS before
-		FROM tasks t WHERE t.id IN ? AND t.`+waitingTasks, ids).Scan(&rows).Error; err != nil {
+	now := toMicros(db.now())
+	if err := db.read.WithContext(ctx).Raw(`SELECT t.id, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = t.lane
+			AND (o.turn < t.turn OR (o.turn = t.turn AND o.id < t.id)) AND o.run_at <= CASE WHEN t.run_at > ? THEN t.run_at ELSE ? END) AS before
+		FROM tasks t WHERE t.id IN ? AND t.`+waitingTasks, now, now, ids).Scan(&rows).Error; err != nil {
 		return nil, wrap("read queue positions", err)
 	}
 	positions := make(map[string]int, len(rows))

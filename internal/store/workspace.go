@@ -155,6 +155,12 @@ func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error)
 func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	for _, t := range tasks {
 		row := toTaskRow(t)
+		if t.Revision == 1 { // new: what is there keeps its turn
+			var err error
+			if row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID); err != nil {
+				return err
+			}
+		}
 		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
 			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder",
 		})}).Create(&row).Error; err != nil {

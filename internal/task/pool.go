@@ -14,8 +14,9 @@ import (
 
 // Queue is where tasks are kept. Every method is one transaction.
 type Queue interface {
-	// Claim leases at most limit tasks that are due to holder, at most one a workspace and the oldest of it first.
-	Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]Task, error)
+	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first.
+	// Lanes take turns, and so do owners in each.
+	Claim(ctx context.Context, holder string, slots Slots, lease time.Duration) ([]Task, error)
 	// Extend keeps leases alive and returns those among them that are no longer ours (Lost) or whose task is no longer wanted
 	// (Unwanted).
 	Extend(ctx context.Context, leases []Lease, lease time.Duration) (Verdict, error)
@@ -97,6 +98,7 @@ type Pool struct {
 
 type run struct {
 	workspaceID string
+	lane        Lane
 	cancel      context.CancelCauseFunc
 	done        chan struct{}
 	until       time.Time // when its lease ends, unless that is kept alive
@@ -173,14 +175,14 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // claim fills the free slots. Claimed tasks that wait would be invisible to other servers, so it asks for no more than that.
 func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
-	free := p.opts.Workers - p.Running()
-	if free <= 0 {
+	slots := p.slots()
+	if slots.Free <= 0 {
 		return
 	}
 	// Bounded, so that a database that does not answer is asked again: as long as the lease, past which what it gives is void.
 	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease)
 	defer cancel()
-	claimed, err := p.queue.Claim(bounded, p.opts.Holder, free, p.opts.Lease)
+	claimed, err := p.queue.Claim(bounded, p.opts.Holder, slots, p.opts.Lease)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.opts.Log.Error("claim tasks", "error", err)
@@ -201,6 +203,27 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 }
 
+// reserved is how many of the workers the slow lane leaves to the quick one: a quarter, where there is more than one.
+func reserved(workers int) int {
+	if workers == 1 {
+		return 0
+	}
+	return max(1, workers/4)
+}
+
+func (p *Pool) slots() Slots {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Slots{Free: p.opts.Workers - len(p.running), Slow: p.opts.Workers - reserved(p.opts.Workers)}
+	for _, r := range p.running {
+		if r.lane == Slow {
+			s.Slow--
+		}
+	}
+	s.Slow = max(0, min(s.Slow, s.Free))
+	return s
+}
+
 // begin notes a run, and cancels those on the same workspace that have not ended: their lease was lost, or this task could not have
 // been claimed. It returns them.
 func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
@@ -212,7 +235,7 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
 			before = append(before, r)
 		}
 	}
-	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
+	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Type.Lane(), cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
 	return before
 }
 

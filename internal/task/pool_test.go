@@ -39,13 +39,17 @@ func newQueue(types ...task.Type) *queue {
 	return q
 }
 
-func (q *queue) Claim(_ context.Context, holder string, limit int, lease time.Duration) (claimed []task.Task, _ error) {
+func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease time.Duration) (claimed []task.Task, _ error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.most = max(q.most, limit)
+	q.most = max(q.most, slots.Free)
+	slow := 0
 	for i := range q.tasks {
 		t := &q.tasks[i]
-		if len(claimed) < limit && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
+		if isSlow := t.Type.Lane() == task.Slow; len(claimed) < slots.Free && (!isSlow || slow < slots.Slow) && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
+			if isSlow {
+				slow++
+			}
 			t.Status, t.Attempt = task.Running, t.Attempt+1
 			t.Lease.Holder, t.Lease.Token = holder, t.Lease.Token+1
 			q.until[t.ID] = time.Now().Add(lease)
@@ -166,7 +170,7 @@ func expect(t *testing.T, got []task.Status, want ...task.Status) {
 }
 
 func TestPool(t *testing.T) {
-	five := []task.Type{task.Start, task.Start, task.Start, task.Start, task.Start}
+	five := []task.Type{task.Stop, task.Stop, task.Stop, task.Stop, task.Stop}
 	one := five[:1]
 
 	t.Run("no more run at once than there are workers, and none waits while one is free", func(t *testing.T) {
@@ -186,6 +190,24 @@ func TestPool(t *testing.T) {
 			advance(3*time.Second + time.Millisecond) // five in pairs
 			if len(q.outcomes) != 5 || most != 2 || q.most > 2 {
 				t.Errorf("%d ended, %d at once, %d claimed", len(q.outcomes), most, q.most)
+			}
+		})
+	})
+	t.Run("what may pull an image leaves a worker to what is quick", func(t *testing.T) {
+		var mu sync.Mutex
+		var order []task.Type
+		run(t, []task.Type{task.Create, task.Start, task.Restart, task.Stop, task.Delete}, func(_ context.Context, tk task.Task, _ task.Report) error {
+			if tk.Type.Lane() == task.Slow {
+				<-time.After(time.Minute - time.Second)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, tk.Type)
+			return nil
+		}, func(_ *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(5 * time.Minute)
+			if want := []task.Type{task.Stop, task.Delete, task.Create, task.Start, task.Restart}; !slices.Equal(order, want) {
+				t.Errorf("they ended in the order %v, want %v", order, want)
 			}
 		})
 	})

@@ -21,6 +21,34 @@ const (
 // Types lists them all.
 func Types() []Type { return []Type{Create, Start, Stop, Restart, Delete, Sync} }
 
+// Lane says which workers a task may keep busy: what may pull an image must not hold up what is quick.
+type Lane int
+
+// The lanes.
+const (
+	Quick Lane = iota // STOP, DELETE, SYNC
+	Slow              // CREATE, START, RESTART: they make a container where there is none
+)
+
+// Lanes lists them all.
+func Lanes() []Lane { return []Lane{Quick, Slow} }
+
+// Lane is the lane of a type.
+func (t Type) Lane() Lane {
+	switch t {
+	case Create, Start, Restart:
+		return Slow
+	default:
+		return Quick
+	}
+}
+
+// Slots are how many tasks may be claimed.
+type Slots struct {
+	Free int // in all
+	Slow int // of the slow lane among them
+}
+
 // Status is how far a task is.
 type Status string
 

@@ -11,11 +11,11 @@ var _ task.Queue = (*Service)(nil)
 
 // Claim leases tasks to a pool. While the engine cannot be asked none is given out: all need it, and would only come back.
 // RecordEngine wakes the pool when it is found.
-func (s *Service) Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error) {
+func (s *Service) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
 	if s.Engine().Status != EngineHealthy {
 		return nil, nil
 	}
-	claimed, err := s.store.Claim(ctx, holder, limit, lease)
+	claimed, err := s.store.Claim(ctx, holder, slots, lease)
 	s.publishTasks(claimed)
 	return claimed, err
 }

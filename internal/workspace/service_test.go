@@ -3,6 +3,8 @@ package workspace
 import (
 	"testing"
 	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
 )
 
 func TestEngineHealth(t *testing.T) {
@@ -24,7 +26,7 @@ func TestEngineHealth(t *testing.T) {
 		}
 	})
 	t.Run("no task is given out meanwhile", func(t *testing.T) {
-		if tasks, err := s.Claim(t.Context(), "pool", 10, time.Second); len(tasks) > 0 || err != nil { // the nil store would panic
+		if tasks, err := s.Claim(t.Context(), "pool", task.Slots{Free: 10, Slow: 10}, time.Second); len(tasks) > 0 || err != nil { // the nil store would panic
 			t.Errorf("got %v, %v", tasks, err)
 		}
 	})

@@ -32,7 +32,7 @@ type Store interface {
 	QueueDepth(ctx context.Context) (QueueDepth, error)
 
 	// Claim, Extend, Report and Reclaim are as in task.Queue, and return the tasks as they are now.
-	Claim(ctx context.Context, holder string, limit int, lease time.Duration) ([]task.Task, error)
+	Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error)
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
 	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
 	Reclaim(ctx context.Context) ([]task.Task, error)

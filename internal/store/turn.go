@@ -1,0 +1,52 @@
+package store
+
+import (
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// Owners take turns, by start-time fair queueing (Goyal, Vin and Cheng, "Start-time fair queuing", 1996) with tasks of equal weight.
+// A task gets its turn when it is queued: one more than the newest live one of its owner, but not less than the turn that is
+// served now. So an owner's thousand tasks have a thousand turns, and another owner's one goes with the first of them. Each
+// lane counts its own turns. What goes back to the queue keeps its turn.
+
+// nextTurn is the turn of a task that an owner adds to a lane. Two that are added at once may get the same one.
+func nextTurn(tx *gorm.DB, lane task.Lane, owner string) (turn int64, err error) {
+	err = tx.Raw(`SELECT MAX(v) FROM (
+			SELECT COALESCE((SELECT MAX(turn) FROM tasks WHERE status = 'RUNNING' AND lane = ?),
+				(SELECT MIN(turn) FROM tasks WHERE `+waitingTasks+` AND lane = ?), 0) AS v
+			UNION ALL SELECT COALESCE((SELECT MAX(turn) + 1 FROM tasks WHERE owner_id = ? AND lane = ? AND `+liveTasks+`), 0)) turns`,
+		lane, lane, owner, lane).Scan(&turn).Error
+	return turn, err
+}
+
+// due finds and locks the tasks of a lane that are next.
+func (db *DB) due(tx *gorm.DB, lane task.Lane, limit int, now time.Time) (ids []string, err error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	skip := ""
+	if db.dialect == Postgres {
+		skip = " FOR UPDATE OF t SKIP LOCKED"
+	}
+	err = tx.Raw(`SELECT t.id FROM tasks t WHERE t.`+waitingTasks+` AND t.lane = ? AND t.run_at <= ? AND NOT EXISTS (
+			SELECT 1 FROM tasks o WHERE o.workspace_id = t.workspace_id AND o.`+liveTasks+` AND (o.id < t.id OR o.status = 'RUNNING'))
+		ORDER BY t.turn, t.id LIMIT ?`+skip, lane, toMicros(now), limit).Scan(&ids).Error
+	return ids, err
+}
+
+// takeTurns gives at most limit of both, one of each in turn as long as there are both.
+func takeTurns(quick, slow []string, limit int) []string {
+	taken := make([]string, 0, limit)
+	for i := 0; len(taken) < limit && (i < len(quick) || i < len(slow)); i++ {
+		for _, list := range [][]string{quick, slow} {
+			if i < len(list) && len(taken) < limit {
+				taken = append(taken, list[i])
+			}
+		}
+	}
+	return taken
+}

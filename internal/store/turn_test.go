@@ -1,0 +1,121 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// served claims one task after another, as fast as they come, and says whose they were.
+func served(t *testing.T, db *store.DB, n int) (owners []string) {
+	t.Helper()
+	for range n {
+		for _, c := range claim(t, db, 1) {
+			owners = append(owners, c.OwnerID)
+			finish(t, db, c, task.Outcome{Status: task.Succeeded})
+		}
+	}
+	return owners
+}
+
+func enqueue(t *testing.T, db *store.DB, id string, typ task.Type) {
+	t.Helper()
+	if _, err := db.Update(t.Context(), id, func(d *workspace.Draft) error {
+		d.Enqueue(typ, d.Workspace.OwnerID, task.Params{})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOwnersTakeTurns(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		t.Run("one owner's many do not hold up another's few", func(t *testing.T) {
+			for i := range 10 {
+				add(t, db, "many", fmt.Sprint("m", i))
+			}
+			for i := range 2 {
+				add(t, db, "few", fmt.Sprint("f", i))
+			}
+			if got := served(t, db, 4); !slices.Equal(got, []string{"many", "few", "many", "few"}) {
+				t.Errorf("got %v", got)
+			}
+		})
+		t.Run("who comes late begins with the turn that is served now, not with the first", func(t *testing.T) {
+			add(t, db, "late", "l0")
+			for i := range 5 {
+				add(t, db, "late", fmt.Sprint("l", i+1))
+			}
+			if got := served(t, db, 6); !slices.Equal(got, []string{"many", "late", "many", "late", "many", "late"}) {
+				t.Errorf("got %v", got)
+			}
+			served(t, db, 20)
+		})
+		t.Run("one that is tried again keeps its turn", func(t *testing.T) {
+			add(t, db, "ann", "r0")
+			add(t, db, "ann", "r1")
+			first := claim(t, db, 1)[0]
+			finish(t, db, first, task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(-time.Second), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			again := claim(t, db, 1)[0]
+			if again.ID != first.ID {
+				t.Errorf("got %s, want %s", again.ID, first.ID)
+			}
+			finish(t, db, again, task.Outcome{Status: task.Succeeded})
+			served(t, db, 5)
+		})
+	})
+}
+
+func TestLanes(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		claimSlots := func(slots task.Slots) (types []task.Type) {
+			t.Helper()
+			claimed, err := db.Claim(t.Context(), "pool", slots, lease)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range claimed {
+				types = append(types, c.Type)
+				finish(t, db, c, task.Outcome{Status: task.Queued, RunAt: time.Now().Add(-time.Second), Unburned: true})
+			}
+			slices.Sort(types)
+			return types
+		}
+		var ids []string
+		for i := range 6 { // three with a sync to do, three that wait to be created
+			made := add(t, db, "ann", fmt.Sprint("w", i))
+			if i < 3 {
+				finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Succeeded})
+				ids = append(ids, made.Workspace.ID)
+			}
+		}
+		for _, id := range ids {
+			enqueue(t, db, id, task.Sync)
+		}
+		if got := claimSlots(task.Slots{Free: 4, Slow: 0}); !slices.Equal(got, []task.Type{task.Sync, task.Sync, task.Sync}) {
+			t.Errorf("got %v: no slot is left for what is slow", got)
+		}
+		if got := claimSlots(task.Slots{Free: 2, Slow: 2}); !slices.Equal(got, []task.Type{task.Create, task.Sync}) {
+			t.Errorf("got %v: lanes take turns", got)
+		}
+		if got := claimSlots(task.Slots{Free: 10, Slow: 2}); len(got) != 5 {
+			t.Errorf("got %v", got)
+		}
+		t.Run("a position counts what is before it in its lane", func(t *testing.T) {
+			p, err := db.Tasks(t.Context(), workspace.TaskQuery{WorkspaceID: ids[2], Status: []task.Status{task.Queued}, Window: workspace.Window{First: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			positions, err := db.QueuePositions(t.Context(), []string{p.Items[0].ID})
+			if err != nil || positions[p.Items[0].ID] != 2 {
+				t.Errorf("got %v, %v", positions, err)
+			}
+		})
+	})
+}
