@@ -372,13 +372,14 @@ func (s *server) run(ctx context.Context) error {
 	watching := start(s.monitor.Run, failed)
 	working := start(s.pool.Run, failed)
 	serving := start(s.edge.Run, failed)
+	tidying := start(s.service.KeepTidy, failed)
 	select {
 	case <-ctx.Done():
 	case <-failed:
 	}
 	s.log.Info("stopping")
 	s.stopping.Store(true)
-	err := errors.Join(working.end(), serving.end(), watching.end())
+	err := errors.Join(working.end(), serving.end(), tidying.end(), watching.end())
 	s.service.Close()
 	return err
 }

@@ -95,6 +95,19 @@ func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
 	return toTasks(rows), wrap("give back tasks", err)
 }
 
+// Prune deletes tasks that have ended: those that did so before then, and the oldest where there are more than keep.
+func (db *DB) Prune(ctx context.Context, before time.Time, keep, limit int) (int, error) {
+	var n int64
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		r := tx.Exec(`DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?
+				OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
+			ORDER BY finished_at, id LIMIT ?)`, toMicros(before), max(0, keep-1), limit)
+		n = r.RowsAffected
+		return r.Error
+	})
+	return int(n), wrap("prune tasks", err)
+}
+
 // Task finds one task.
 func (db *DB) Task(ctx context.Context, id string) (task.Task, error) {
 	var rows []taskRow

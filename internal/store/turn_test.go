@@ -72,6 +72,64 @@ func TestOwnersTakeTurns(t *testing.T) {
 	})
 }
 
+func TestAnOwnersQueueIsBounded(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		made := add(t, db, "ann", "w")
+		fill := func(n int, typ task.Type) error {
+			_, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+				for range n {
+					d.Enqueue(typ, "ann", task.Params{})
+				}
+				return nil
+			})
+			return err
+		}
+		if err := fill(1999, task.Sync); err != nil { // and the CREATE
+			t.Fatal(err)
+		}
+		if err := fill(1, task.Sync); workspace.CodeOf(err) != workspace.QuotaExceeded {
+			t.Errorf("got %v", err)
+		}
+		if err := fill(1, task.Delete); err != nil {
+			t.Errorf("a deletion was refused: %v", err)
+		}
+		if _, err := create(t.Context(), db, "bob", "w", pool); err != nil {
+			t.Errorf("somebody else was refused: %v", err)
+		}
+		p, err := db.Tasks(t.Context(), workspace.TaskQuery{OwnerID: "ann", Window: workspace.Window{First: 1}})
+		if err != nil || p.Total != 2001 {
+			t.Errorf("there are %d, %v", p.Total, err)
+		}
+	})
+}
+
+func TestPrune(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		for i := range 6 {
+			add(t, db, "ann", fmt.Sprint("w", i))
+		}
+		served(t, db, 5) // five have ended, one lives
+		prune := func(before time.Time, keep, limit, want, left int) {
+			t.Helper()
+			n, err := db.Prune(t.Context(), before, keep, limit)
+			p, listErr := db.Tasks(t.Context(), workspace.TaskQuery{Window: workspace.Window{First: 10}})
+			if err != nil || listErr != nil || n != want || p.Total != left {
+				t.Errorf("pruned %d (%v), left %d (%v), want %d and %d", n, err, p.Total, listErr, want, left)
+			}
+		}
+		hourAgo, soon := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		prune(hourAgo, 10, 10, 0, 6)
+		prune(hourAgo, 5, 10, 0, 6)
+		prune(hourAgo, 3, 10, 2, 4)
+		prune(soon, 10, 1, 1, 3)
+		prune(soon, 10, 10, 2, 1)
+		p, err := db.Tasks(t.Context(), workspace.TaskQuery{Window: workspace.Window{First: 10}})
+		if err != nil || !p.Items[0].Status.Live() {
+			t.Errorf("got %+v, %v: what lives stays", p.Items, err)
+		}
+	})
+}
+
 func TestLanes(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
 		claimSlots := func(slots task.Slots) (types []task.Type) {

@@ -156,6 +156,13 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	for _, t := range tasks {
 		row := toTaskRow(t)
 		if t.Revision == 1 { // new: what is there keeps its turn
+			var live int
+			if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, t.OwnerID).Scan(&live).Error; err != nil {
+				return err
+			}
+			if err := workspace.Admit(t, live); err != nil {
+				return err
+			}
 			var err error
 			if row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID); err != nil {
 				return err

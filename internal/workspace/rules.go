@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -99,6 +100,19 @@ func decideDelete(live []task.Task) Decision {
 // makes reports whether the task ends with a container that runs, when that is desired.
 func makes(t task.Task) bool {
 	return t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart
+}
+
+// maxQueued bounds the live tasks of one owner: two batches of the largest size.
+const maxQueued = 2000
+
+// Admit says whether an owner who has that many live tasks may have one more. What the server asks for itself and what removes a
+// workspace, and with it other tasks, is always admitted.
+func Admit(t task.Task, live int) error {
+	if t.RequestedBy == "" || t.Type == task.Delete || live < maxQueued {
+		return nil
+	}
+	return &Error{Code: QuotaExceeded, Retryable: true,
+		Message: fmt.Sprintf("%d of your tasks are waiting or running, which is the most. Ask again when some have ended, or delete workspaces.", live)}
 }
 
 func find(live []task.Task, is func(task.Task) bool) *task.Task {

@@ -31,6 +31,10 @@ type Store interface {
 	QueuePositions(ctx context.Context, ids []string) (map[string]int, error)
 	QueueDepth(ctx context.Context) (QueueDepth, error)
 
+	// Prune deletes at most limit tasks that ended before then, or that are older than the newest keep that have ended, and says
+	// how many it deleted.
+	Prune(ctx context.Context, before time.Time, keep, limit int) (int, error)
+
 	// Claim, Extend, Report and Reclaim are as in task.Queue, and return the tasks as they are now.
 	Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error)
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)

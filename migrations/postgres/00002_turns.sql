@@ -7,8 +7,11 @@ DROP INDEX tasks_waiting;
 CREATE INDEX tasks_waiting ON tasks (lane, turn, id) WHERE status IN ('QUEUED', 'RETRYING');
 CREATE INDEX tasks_running ON tasks (lane, turn) WHERE status = 'RUNNING';
 CREATE INDEX tasks_live_by_owner ON tasks (owner_id, lane, turn) WHERE status IN ('QUEUED', 'RETRYING', 'RUNNING');
+-- What has ended is pruned by age and by number.
+CREATE INDEX tasks_ended ON tasks (finished_at, id) WHERE finished_at IS NOT NULL;
 
 -- +goose Down
+DROP INDEX tasks_ended;
 DROP INDEX tasks_live_by_owner;
 DROP INDEX tasks_running;
 DROP INDEX tasks_waiting;
