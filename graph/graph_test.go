@@ -233,6 +233,30 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	})
 }
 
+func TestTasksAreCancelledAndRunAgain(t *testing.T) {
+	e := newEdge(t)
+	id := e.create(ann, map[string]any{"name": "one"})
+	task := e.get(ann, `{ tasks { nodes { id } } }`, nil, "tasks", "nodes", 0, "id")
+	ask := func(who auth.Principal, verb string, id any) string {
+		t.Helper()
+		return fmt.Sprint(e.get(who, fmt.Sprintf(`mutation($id: ID!) { result: %sTask(input: { id: $id }) { task { type status } userErrors { code field } } }`, verb), map[string]any{"id": id}, "result"))
+	}
+	for _, verb := range []string{"cancel", "retry"} {
+		if his, none := ask(bob, verb, task), ask(bob, verb, "task_none"); his != none || !strings.Contains(his, "code:NOT_FOUND field:[input id]") {
+			t.Errorf("%s: somebody else's is told as %s, none as %s", verb, his, none)
+		}
+	}
+	e.want(ask(ann, "retry", task), "map[task:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
+	e.want(ask(ann, "cancel", task), "map[task:map[status:CANCELLED type:CREATE] userErrors:[]]")
+	e.want(ask(ann, "cancel", task), "map[task:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
+	e.want(e.get(ann, `query($id: ID!) { workspace(id: $id) { status desiredState activeTaskCount } }`, map[string]any{"id": id}, "workspace"),
+		"map[activeTaskCount:0 desiredState:STOPPED status:INACTIVE]")
+	t.Run("a deletion cannot be cancelled", func(t *testing.T) {
+		deletion := e.get(ann, `mutation($id: ID!) { deleteWorkspace(input: { id: $id }) { task { id } } }`, map[string]any{"id": id}, "deleteWorkspace", "task", "id")
+		e.want(ask(ann, "cancel", deletion), "map[task:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
+	})
+}
+
 func TestBadInputNamesTheField(t *testing.T) {
 	e := newEdge(t)
 	e.create(ann, map[string]any{"name": "taken"})

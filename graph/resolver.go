@@ -72,6 +72,14 @@ func payload(result workspace.Result, err error) (model.WorkspacePayload, error)
 	return model.WorkspacePayload{Workspace: result.Workspace, Task: result.Task}, err
 }
 
+// taskPayload is payload for a request about a task.
+func taskPayload(t task.Task, err error) (model.TaskPayload, error) {
+	if e := userError(err); e != nil {
+		return model.TaskPayload{UserErrors: []*workspace.Error{e}}, nil //nolint:nilerr // it is in the payload
+	}
+	return model.TaskPayload{Task: &t}, err
+}
+
 // found turns what does not exist into null.
 func found[T any](value T, err error) (*T, error) {
 	switch {

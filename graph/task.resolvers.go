@@ -13,6 +13,14 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
+func (r *mutationResolver) CancelTask(ctx context.Context, input model.CancelTaskInput) (model.TaskPayload, error) {
+	return taskPayload(r.Service.CancelTask(ctx, actorOf(ctx), input.ID))
+}
+
+func (r *mutationResolver) RetryTask(ctx context.Context, input model.RetryTaskInput) (model.TaskPayload, error) {
+	return taskPayload(r.Service.RetryTask(ctx, actorOf(ctx), input.ID))
+}
+
 func (r *queryResolver) Task(ctx context.Context, id string) (*task.Task, error) {
 	return found(r.Service.Task(ctx, actorOf(ctx), id))
 }

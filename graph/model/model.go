@@ -15,3 +15,9 @@ type WorkspacePayload struct {
 	Task       *task.Task
 	UserErrors []*workspace.Error
 }
+
+// TaskPayload is what came of a request about one task.
+type TaskPayload struct {
+	Task       *task.Task
+	UserErrors []*workspace.Error
+}

@@ -13,6 +13,12 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
+// Which task to cancel.
+type CancelTaskInput struct {
+	// The task's id.
+	ID string `json:"id"`
+}
+
 // Whether the container engine can be asked.
 type EngineHealth struct {
 	// Whether it answers.
@@ -59,6 +65,12 @@ type QueueInfo struct {
 	Queued int `json:"queued"`
 	// How long the oldest task that could run has been waiting; null when none does.
 	OldestQueuedAge *time.Duration `json:"oldestQueuedAge,omitempty"`
+}
+
+// Which task to run again.
+type RetryTaskInput struct {
+	// The task's id.
+	ID string `json:"id"`
 }
 
 // What the server is and how its parts are.

@@ -50,7 +50,7 @@ func (c *client) http(method, path string, header http.Header, body io.Reader) (
 		return 0, "", err
 	}
 	request.Header = header
-	connection := &http.Transport{DisableKeepAlives: true}
+	connection := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: patience}
 	defer connection.CloseIdleConnections()
 	response, err := connection.RoundTrip(request)
 	if err != nil {

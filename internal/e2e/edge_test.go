@@ -129,7 +129,11 @@ func TestBadInputHarmsNobody(t *testing.T) {
 			"": 400, "{": 400, "[]": 400, "\xff\xfe": 400, `{"query":7}`: 400, `{"query":"{ viewer { id } }"} x`: 400,
 			strings.Repeat("[", 1<<20-1): 400, strings.Repeat("x", 2<<20): 413,
 		} {
-			if status, text, err := ann.http(http.MethodPost, "/graphql", signed, bytes.NewReader([]byte(body))); status != want || !strings.Contains(text, "BAD_USER_INPUT") {
+			header := signed.Clone()
+			if want == http.StatusRequestEntityTooLarge { // it is answered before it is sent, so that the answer is not lost with the connection
+				header.Set("Expect", "100-continue")
+			}
+			if status, text, err := ann.http(http.MethodPost, "/graphql", header, bytes.NewReader([]byte(body))); status != want || !strings.Contains(text, "BAD_USER_INPUT") {
 				t.Errorf("%.20q: %d %.200s %v, want %d", body, status, text, err, want)
 			}
 		}
@@ -195,10 +199,58 @@ func TestACreationThatFailsLeavesNothing(t *testing.T) {
 			if !strings.Contains(data.WorkspaceStatus.StatusReason, "no such image") {
 				t.Errorf("the reason is %q", data.WorkspaceStatus.StatusReason)
 			}
+			var again struct{ RetryTask payload }
+			ann.get(&again, `mutation($id: ID!) { retryTask(input: { id: $id }) { task { id type status } userErrors { code message field } } }`, map[string]any{"id": p.Task.ID})
+			if r := again.RetryTask; r.Task == nil || r.Task.ID == p.Task.ID || r.Task.Type != "CREATE" {
+				t.Fatalf("run again, it is %+v", r)
+			}
+			ended := ann.subscribe(`subscription($id: ID!) { taskProgress(id: $id) { id status } }`, map[string]any{"id": again.RetryTask.Task.ID})
+			ended.end()
 			ann.must("delete", map[string]any{"id": p.Workspace.ID})
 			status.end()
 			h.nothingLeft(p.Workspace.ID)
 		})
+	})
+}
+
+// TestARegistryThatDoesNotAnswer holds up creations: what is quick goes past them, and one is cancelled.
+func TestARegistryThatDoesNotAnswer(t *testing.T) {
+	release := make(chan struct{})
+	registry := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v2/" {
+			<-release // the engine does not hang up when its client does
+		}
+	}))
+	defer registry.Close()
+	defer close(release)
+	silent := strings.TrimPrefix(registry.URL, "http://") + "/team/tool:1"
+	onEachDatabase(t, func(t *testing.T, h *home) {
+		ann := h.start().as("ann")
+		quick := ann.must("create", map[string]any{"name": "quick", "wait": "PT30S"})
+		p := ann.must("create", map[string]any{"name": "slow", "image": silent})
+		ids := []string{p.Workspace.ID}
+		for i := range 8 { // more than there are workers
+			ids = append(ids, ann.must("create", map[string]any{"name": fmt.Sprint("slow ", i), "image": silent}).Workspace.ID)
+		}
+		progress := ann.subscribe(`subscription($id: ID!) { taskProgress(id: $id) { id status step } }`, map[string]any{"id": p.Task.ID})
+		var data struct{ TaskProgress taskNow }
+		for data.TaskProgress.Step != "pull image" {
+			if !progress.read(&data) {
+				t.Fatalf("it ended before it pulled anything: %+v", data)
+			}
+		}
+		if done := ann.must("delete", map[string]any{"id": quick.Workspace.ID, "wait": "PT30S"}); done.Task.Status != "SUCCEEDED" {
+			t.Errorf("a deletion waits behind pulls: %+v", done.Task)
+		}
+		var cancelled struct{ CancelTask payload }
+		ann.get(&cancelled, `mutation($id: ID!) { cancelTask(input: { id: $id }) { task { id status } userErrors { code message field } } }`, map[string]any{"id": p.Task.ID})
+		for progress.read(&data) {
+		}
+		if w := ann.workspace(p.Workspace.ID); data.TaskProgress.Status != "CANCELLED" || len(cancelled.CancelTask.UserErrors) > 0 || w.Status != "INACTIVE" {
+			t.Errorf("the task is %+v, the answer %+v, the workspace %+v", data, cancelled, w)
+		}
+		h.nothingLeft(p.Workspace.ID)
+		ann.deleteAll(ids)
 	})
 }
 
@@ -211,7 +263,7 @@ func TestStopAndStart(t *testing.T) {
 		status := ann.status(id)
 		status.until("ACTIVE")
 		// It takes longer to end than the server may take to stop.
-		ann.must("stop", map[string]any{"id": id, "grace": "PT15S"})
+		ann.must("stop", map[string]any{"id": id, "grace": "PT6S"})
 		status.until("STOPPING")
 		waitUntil(t, func() bool {
 			var data struct {

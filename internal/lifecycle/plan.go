@@ -58,7 +58,7 @@ const (
 // goalOf follows the desired state as it is now, not as it was when the task was asked for.
 func goalOf(t task.Task, desired workspace.DesiredState) goal {
 	switch {
-	case t.Type == task.Delete:
+	case t.Type == task.Delete, t.Params.Undo && desired != workspace.WantRunning:
 		return absent
 	case desired == workspace.WantDeleted:
 		return nothing
@@ -82,7 +82,11 @@ func plan(t task.Task, w workspace.Workspace, s seen) []step {
 	case nothing:
 		return nil
 	case absent:
-		return planAbsent(s)
+		why := "the workspace is deleted"
+		if t.Params.Undo {
+			why = "it is taken back"
+		}
+		return planAbsent(s, why)
 	default: // there is a container at the end, or what is there does not run
 	}
 	var steps []step
@@ -157,12 +161,12 @@ func restarted(c engine.Container, before *time.Time) bool {
 	return before == nil || !c.StartedAt.Equal(*before)
 }
 
-func planAbsent(s seen) (steps []step) {
+func planAbsent(s seen, why string) (steps []step) {
 	for _, c := range s.containers {
-		steps = append(steps, step{removeContainer, c.ID, "the workspace is deleted"})
+		steps = append(steps, step{removeContainer, c.ID, why})
 	}
 	for _, n := range s.networks {
-		steps = append(steps, step{removeNetwork, n.ID, "the workspace is deleted"})
+		steps = append(steps, step{removeNetwork, n.ID, why})
 	}
 	return steps
 }

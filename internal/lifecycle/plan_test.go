@@ -53,6 +53,7 @@ func TestPlan(t *testing.T) {
 		{"a restart that ran already", task.Restart, up, have(engine.Running, asked.Add(-time.Minute)), ""},
 		{"a restart overtaken by a stop", task.Restart, down, have(engine.Running, asked.Add(-time.Hour)), ""},
 		{"a sync of what was started by somebody else", task.Sync, down, have(engine.Running, asked), "stop container (it is running)"},
+		{"what a cancelled creation has half made", task.Sync, down, have(engine.Created, time.Time{}), "remove container (it is taken back)\nremove network (it is taken back)"},
 		{"a deletion", task.Delete, gone, have(engine.Running, asked), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)"},
 		{"a deletion that ran already", task.Delete, gone, seen{}, ""},
 		{"a start of what is being deleted", task.Start, gone, seen{}, ""},
@@ -60,7 +61,7 @@ func TestPlan(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: resources}}
 			var lines []string
-			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{Before: &before}}, w, c.seen) {
+			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{Before: &before, Undo: strings.Contains(c.name, "cancelled")}}, w, c.seen) {
 				lines = append(lines, s.String())
 			}
 			if got := strings.Join(lines, "\n"); got != c.want {

@@ -114,6 +114,7 @@ type taskRow struct {
 	LeaseUntil  micros
 	Lane        int
 	Turn        int64
+	Cancel      bool
 }
 
 func (taskRow) TableName() string { return "tasks" }
@@ -124,7 +125,7 @@ func toTaskRow(t task.Task) taskRow {
 		RequestedBy: t.RequestedBy, Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Step: t.Step, Progress: t.Progress,
 		Failure: t.Failure, Params: t.Params, CreatedAt: toMicros(t.CreatedAt), RunAt: toMicros(t.RunAt),
 		StartedAt: optMicros(t.StartedAt), FinishedAt: optMicros(t.FinishedAt), Revision: t.Revision,
-		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()),
+		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()), Cancel: t.Cancel,
 	}
 }
 
@@ -132,7 +133,7 @@ func (r taskRow) toTask() task.Task {
 	return task.Task{
 		ID: r.ID, Type: task.Type(r.Type), Status: task.Status(r.Status), WorkspaceID: r.WorkspaceID, OwnerID: r.OwnerID,
 		RequestedBy: r.RequestedBy, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Step: r.Step, Progress: r.Progress,
-		Failure: r.Failure, Params: r.Params, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
+		Failure: r.Failure, Params: r.Params, Cancel: r.Cancel, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
 		StartedAt: optTime(r.StartedAt), FinishedAt: optTime(r.FinishedAt), Revision: r.Revision,
 		Lease: task.Lease{TaskID: r.ID, Holder: r.LeaseHolder, Token: r.LeaseToken},
 	}

@@ -60,8 +60,11 @@ func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Durati
 		for i, l := range leases {
 			ids[i] = l.TaskID
 		}
-		return tx.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
-			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error
+		if err := tx.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
+			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error; err != nil {
+			return err
+		}
+		return tx.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&v.Cancelled).Error
 	})
 	return v, wrap("keep leases", err)
 }

@@ -169,7 +169,7 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 			}
 		}
 		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
-			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder",
+			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel",
 		})}).Create(&row).Error; err != nil {
 			return err
 		}

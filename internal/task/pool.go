@@ -28,10 +28,12 @@ type Queue interface {
 	Reclaim(ctx context.Context) (int, error)
 }
 
-// Verdict is what Extend found: the leases that are no longer ours, and the ids of tasks that are no longer wanted.
+// Verdict is what Extend found: the leases that are no longer ours, and the ids of tasks that are no longer wanted or that somebody
+// wants cancelled.
 type Verdict struct {
-	Lost     []Lease
-	Unwanted []string
+	Lost      []Lease
+	Unwanted  []string
+	Cancelled []string
 }
 
 // Handler runs one task. It must be idempotent: a task that ran half, twice or never comes to the same end. report may be
@@ -47,6 +49,7 @@ var (
 	ErrTimeout    = errors.New("the task took longer than it may")
 	ErrLeaseLost  = errors.New("another server has taken the task over")
 	ErrSuperseded = errors.New("a later request made the task pointless")
+	ErrCancelled  = errors.New("the task was cancelled")
 )
 
 // Class says what to do about a failure.
@@ -126,13 +129,13 @@ func (p *Pool) Wake() {
 	}
 }
 
-// Interrupt cancels a task because it has been superseded, if it runs here.
-func (p *Pool) Interrupt(taskID string) {
+// Interrupt ends a task's run with a cause, ErrSuperseded or ErrCancelled, if it runs here.
+func (p *Pool) Interrupt(taskID string, cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for lease, r := range p.running {
 		if lease.TaskID == taskID {
-			r.cancel(ErrSuperseded)
+			r.cancel(cause)
 		}
 	}
 }
@@ -273,6 +276,10 @@ func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
 func (p *Pool) run(ctx context.Context, t Task) {
 	log := p.opts.Log.With("task_id", t.ID, "type", t.Type, "workspace_id", t.WorkspaceID, "attempt", t.Attempt)
 	began := time.Now()
+	if t.Cancel { // whoever ran it before was gone before it saw that
+		p.finish(context.WithoutCancel(ctx), t, Outcome{Status: Cancelled}, log)
+		return
+	}
 	err := p.handle(ctx, t)
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ErrLeaseLost) {
@@ -319,6 +326,8 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 		return Outcome{Status: Succeeded}
 	case errors.Is(cause, ErrSuperseded):
 		return Outcome{Status: Superseded}
+	case errors.Is(cause, ErrCancelled):
+		return Outcome{Status: Cancelled}
 	case errors.Is(cause, ErrShutdown):
 		return Outcome{Status: Queued, RunAt: now, Unburned: true}
 	}
@@ -410,8 +419,11 @@ func (p *Pool) extend(ctx context.Context) {
 			r.cancel(ErrLeaseLost) // somebody else may be at it by now
 		default:
 			r.until = asked.Add(p.opts.Lease)
-			if slices.Contains(verdict.Unwanted, lease.TaskID) {
+			switch {
+			case slices.Contains(verdict.Unwanted, lease.TaskID):
 				r.cancel(ErrSuperseded)
+			case slices.Contains(verdict.Cancelled, lease.TaskID):
+				r.cancel(ErrCancelled)
 			}
 		}
 	}

@@ -26,6 +26,7 @@ type queue struct {
 	outcomes map[string][]task.Outcome
 	reports  int
 	unwanted []string
+	cancel   []string
 	away     bool // Extend fails
 	most     int  // asked for by one claim
 }
@@ -71,7 +72,7 @@ func (q *queue) Extend(_ context.Context, leases []task.Lease, lease time.Durati
 		}
 		q.until[l.TaskID] = time.Now().Add(lease)
 	}
-	v.Unwanted = q.unwanted
+	v.Unwanted, v.Cancelled = q.unwanted, q.cancel
 	return v, nil
 }
 
@@ -269,8 +270,8 @@ func TestPool(t *testing.T) {
 		run(t, five[:2], func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
 			func(q *queue, p *task.Pool, _ context.CancelFunc) {
 				advance(time.Second)
-				p.Interrupt("task_0")
-				p.Interrupt("task_9")
+				p.Interrupt("task_0", task.ErrSuperseded)
+				p.Interrupt("task_9", task.ErrSuperseded)
 				synctest.Wait()
 				expect(t, q.of("task_0"), task.Superseded)
 				q.mu.Lock()
@@ -278,6 +279,28 @@ func TestPool(t *testing.T) {
 				q.mu.Unlock()
 				advance(6 * time.Second)
 				expect(t, q.of("task_1"), task.Superseded)
+			})
+	})
+	t.Run("a task is cancelled, told here, by the queue, or by what whoever ran it before did not live to see", func(t *testing.T) {
+		ran := 0
+		run(t, five[:3], func(ctx context.Context, _ task.Task, _ task.Report) error { ran++; <-ctx.Done(); return ctx.Err() },
+			func(q *queue, p *task.Pool, _ context.CancelFunc) {
+				q.mu.Lock()
+				q.tasks[2].Cancel = true
+				q.mu.Unlock()
+				advance(time.Second)
+				p.Interrupt("task_0", task.ErrCancelled)
+				synctest.Wait()
+				q.mu.Lock()
+				q.cancel = []string{"task_1"}
+				q.mu.Unlock()
+				advance(6 * time.Second)
+				for i := range 3 {
+					expect(t, q.of(fmt.Sprint("task_", i)), task.Cancelled)
+				}
+				if ran != 2 {
+					t.Errorf("%d handlers ran: what is to be cancelled is not begun", ran)
+				}
 			})
 	})
 	t.Run("a task whose lease is lost stops and writes nothing", func(t *testing.T) {

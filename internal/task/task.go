@@ -59,6 +59,7 @@ const (
 	Retrying   Status = "RETRYING" // it failed, and runs again at RunAt
 	Succeeded  Status = "SUCCEEDED"
 	Failed     Status = "FAILED"
+	Cancelled  Status = "CANCELLED"
 	Superseded Status = "SUPERSEDED" // a later request made it pointless
 )
 
@@ -82,6 +83,7 @@ type Task struct {
 	Progress    *float64 // 0 to 100, nil where it cannot be known
 	Failure     *Failure // of the last try
 	Params      Params
+	Cancel      bool // somebody wants it cancelled, and whoever runs it has yet to see that
 	CreatedAt   time.Time
 	RunAt       time.Time // not before
 	StartedAt   *time.Time
@@ -100,6 +102,8 @@ type Params struct {
 	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
 	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
 	DiscardUntil time.Time `json:"discardUntil,omitzero"`
+	// Undo makes a SYNC remove the container and the network: what a creation that was cancelled had half made.
+	Undo bool `json:"undo,omitempty"`
 }
 
 // Lease is the right to run a task and to write its outcome.
@@ -118,7 +122,7 @@ type Failure struct {
 
 // Outcome is how a run of a task ended.
 type Outcome struct {
-	// Status is Succeeded, Failed, Superseded, Retrying, or Queued for a task that is given back.
+	// Status is Succeeded, Failed, Cancelled, Superseded, Retrying, or Queued for a task that is given back.
 	Status  Status
 	Failure *Failure
 	RunAt   time.Time // of Retrying and Queued

@@ -92,10 +92,14 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	}
 	if o.Status.Live() {
 		t.Status, t.RunAt, t.Failure = o.Status, o.RunAt, o.Failure
-		if d.pointless(*t) {
-			d.end(i, task.Outcome{Status: task.Superseded})
+		switch {
+		case t.Cancel:
+			o = task.Outcome{Status: task.Cancelled}
+		case d.pointless(*t):
+			o = task.Outcome{Status: task.Superseded}
+		default:
+			return
 		}
-		return
 	}
 	typ, discardUntil := t.Type, t.Params.DiscardUntil
 	d.end(i, o)
@@ -107,6 +111,8 @@ func (d *Draft) finish(i int, o task.Outcome) {
 		}
 	case o.Status == task.Succeeded:
 		d.Workspace.Failure = nil
+	case o.Status == task.Cancelled:
+		d.settle(typ, true)
 	case o.Status == task.Failed && typ == task.Delete:
 		d.Enqueue(task.Delete, "", task.Params{})
 		d.Live[len(d.Live)-1].RunAt = d.now.Add(deleteAgain)
@@ -117,6 +123,47 @@ func (d *Draft) finish(i int, o task.Outcome) {
 			d.Workspace.DesiredState = WantDeleted
 			d.Enqueue(task.Delete, "", task.Params{})
 		}
+	}
+}
+
+// Cancel ends a task that waits, and asks for the end of one that runs, which whoever runs it must be told.
+func (d *Draft) Cancel(taskID string) {
+	for i := range d.Live {
+		switch t := &d.Live[i]; {
+		case t.ID != taskID:
+		case t.Status == task.Running:
+			t.Cancel = true
+			return
+		default:
+			typ, began := t.Type, t.Attempt > 0
+			d.end(i, task.Outcome{Status: task.Cancelled})
+			d.settle(typ, began)
+			return
+		}
+	}
+}
+
+// settle makes the desired state what is so, now that nobody is to change that, and has what a cancelled task had begun taken back.
+// Where other tasks follow, what they were asked for counts.
+func (d *Draft) settle(typ task.Type, began bool) {
+	w := &d.Workspace
+	if len(d.Live) > 0 || typ == task.Sync || w.DesiredState == WantDeleted {
+		return
+	}
+	up := w.Observed.State() == ContainerRunning
+	switch {
+	case typ == task.Create:
+		w.DesiredState = WantStopped
+		if began {
+			d.Enqueue(task.Sync, "", task.Params{Undo: true})
+		}
+	case typ == task.Stop && up:
+		w.DesiredState = WantRunning
+	case typ == task.Start && up && began:
+		w.DesiredState = WantStopped
+		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace})
+	case !up:
+		w.DesiredState = WantStopped
 	}
 }
 

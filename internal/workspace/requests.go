@@ -177,9 +177,23 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		}
 	}
 	params := task.Params{Grace: grace}
-	var taskID *string
+	ch, taskID, err := s.request(ctx, actor, ask.ID, verb, params)
+	if err != nil {
+		return Result{}, err
+	}
+	if taskID == nil {
+		return Result{Workspace: &ch.Workspace}, nil
+	}
+	if wait > 0 {
+		return s.await(ctx, ask.ID, *taskID, time.Now().Add(wait))
+	}
+	return s.reread(ctx, ask.ID, *taskID)
+}
+
+// request commits what becomes of a request, and says which task does it; nil where none is needed.
+func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params) (ch Change, taskID *string, err error) {
 	var cut []string
-	ch, err := s.updateOwn(ctx, actor, ask.ID, func(d *Draft) error {
+	ch, err = s.updateOwn(ctx, actor, id, func(d *Draft) error {
 		taskID, cut = nil, nil // a transaction may run again
 		decision := Decide(verb, d.Workspace, d.Live)
 		if decision.Refusal != nil {
@@ -205,19 +219,10 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		}
 		return nil
 	})
-	if err != nil {
-		return Result{}, err
-	}
 	for _, id := range cut {
-		(*s.runner.Load()).Interrupt(id)
+		(*s.runner.Load()).Interrupt(id, task.ErrSuperseded)
 	}
-	if taskID == nil {
-		return Result{Workspace: &ch.Workspace}, nil
-	}
-	if wait > 0 {
-		return s.await(ctx, ask.ID, *taskID, time.Now().Add(wait))
-	}
-	return s.reread(ctx, ask.ID, *taskID)
+	return ch, taskID, err
 }
 
 // updateOwn is update for somebody: what the actor does not see does not exist.

@@ -29,6 +29,10 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 		return Decision{Desired: WantDeleted, Refusal: &Error{Code: Conflict, Message: "The workspace is being deleted. Create a new one."}}
 	}
 	switch verb {
+	case task.Create: // only where one has failed before: see RetryTask
+		d := Decision{Desired: w.DesiredState, Reuse: find(live, makes)}
+		d.Enqueue = d.Reuse == nil
+		return d
 	case task.Start:
 		return decideStart(w, live)
 	case task.Stop:

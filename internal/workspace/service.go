@@ -36,7 +36,7 @@ type Projects interface {
 // Runner is the pool, as far as the service needs it.
 type Runner interface {
 	Wake()
-	Interrupt(taskID string)
+	Interrupt(taskID string, cause error)
 }
 
 // Config is what the service is told once.
@@ -62,8 +62,8 @@ type Service struct {
 // nobody is the runner before there is one: tasks wait in the store.
 type nobody struct{}
 
-func (nobody) Wake()            {}
-func (nobody) Interrupt(string) {}
+func (nobody) Wake()                   {}
+func (nobody) Interrupt(string, error) {}
 
 // NewService makes a service. Its tasks wait until Attach was called and the engine was found.
 func NewService(store Store, projects Projects, config Config) *Service {

@@ -1,0 +1,74 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// CancelTask ends a task that waits, at once, and asks for the end of one that runs, which comes as soon as that is safe. What it
+// had half made is taken back, and the desired state becomes what is so. A deletion cannot be cancelled.
+func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.Task, error) {
+	t, err := s.ownTask(ctx, actor, id)
+	if err != nil {
+		return task.Task{}, err
+	}
+	running := false
+	if _, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error {
+		live := find(d.Live, func(t task.Task) bool { return t.ID == id })
+		switch {
+		case live == nil:
+			return conflict("The task has ended already.")
+		case live.Type == task.Delete:
+			return conflict("A deletion cannot be cancelled. It ends when nothing is left.")
+		}
+		running = live.Status == task.Running
+		d.Cancel(id)
+		return nil
+	}); err != nil {
+		if CodeOf(err) == NotFound { // the workspace, and with it all that was live
+			err = conflict("The task has ended already.")
+		}
+		return task.Task{}, err
+	}
+	if running {
+		(*s.runner.Load()).Interrupt(id, task.ErrCancelled)
+	}
+	return s.store.Task(ctx, id)
+}
+
+// RetryTask asks once more for what a task that failed was asked for, and returns the task that does it now.
+func (s *Service) RetryTask(ctx context.Context, actor Actor, id string) (task.Task, error) {
+	t, err := s.ownTask(ctx, actor, id)
+	switch {
+	case err != nil:
+		return task.Task{}, err
+	case t.Status != task.Failed:
+		return task.Task{}, conflict(fmt.Sprintf("Only a task that failed can be run again, and this one is %s.", t.Status))
+	}
+	params := task.Params{Grace: max(t.Params.Grace, 0)}
+	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params)
+	switch {
+	case CodeOf(err) == NotFound:
+		return task.Task{}, conflict("The workspace of this task has been deleted.")
+	case err != nil:
+		return task.Task{}, err
+	case again == nil:
+		return task.Task{}, conflict("What the task was asked for is so by now.")
+	}
+	return s.store.Task(ctx, *again)
+}
+
+// ownTask is Task for requests, whose errors name the field.
+func (s *Service) ownTask(ctx context.Context, actor Actor, id string) (task.Task, error) {
+	t, err := s.Task(ctx, actor, id)
+	if CodeOf(err) == NotFound {
+		return t, errNotFound("task", "input", "id")
+	}
+	return t, err
+}
+
+func conflict(message string) *Error {
+	return &Error{Code: Conflict, Message: message, Field: []string{"input", "id"}}
+}
