@@ -6936,7 +6936,7 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 		asMap["start"] = true
 	}
 
-	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "start", "wait"}
+	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "start", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7006,6 +7006,13 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7034,7 +7041,7 @@ func (ec *executionContext) unmarshalInputDeleteWorkspaceInput(ctx context.Conte
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"id", "wait"}
+	fieldsInOrder := [...]string{"id", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7055,6 +7062,13 @@ func (ec *executionContext) unmarshalInputDeleteWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7252,7 +7266,7 @@ func (ec *executionContext) unmarshalInputRestartWorkspaceInput(ctx context.Cont
 		asMap["grace"] = "PT10S"
 	}
 
-	fieldsInOrder := [...]string{"id", "grace", "wait"}
+	fieldsInOrder := [...]string{"id", "grace", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7280,6 +7294,13 @@ func (ec *executionContext) unmarshalInputRestartWorkspaceInput(ctx context.Cont
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7350,7 +7371,7 @@ func (ec *executionContext) unmarshalInputStartWorkspaceInput(ctx context.Contex
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"id", "wait"}
+	fieldsInOrder := [...]string{"id", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7371,6 +7392,13 @@ func (ec *executionContext) unmarshalInputStartWorkspaceInput(ctx context.Contex
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7403,7 +7431,7 @@ func (ec *executionContext) unmarshalInputStopWorkspaceInput(ctx context.Context
 		asMap["grace"] = "PT10S"
 	}
 
-	fieldsInOrder := [...]string{"id", "grace", "wait"}
+	fieldsInOrder := [...]string{"id", "grace", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7431,6 +7459,13 @@ func (ec *executionContext) unmarshalInputStopWorkspaceInput(ctx context.Context
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7459,7 +7494,7 @@ func (ec *executionContext) unmarshalInputSyncWorkspaceInput(ctx context.Context
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"id", "wait"}
+	fieldsInOrder := [...]string{"id", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7480,6 +7515,13 @@ func (ec *executionContext) unmarshalInputSyncWorkspaceInput(ctx context.Context
 				return it, err
 			}
 			it.Wait = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil
@@ -7564,7 +7606,7 @@ func (ec *executionContext) unmarshalInputUpdateWorkspaceInput(ctx context.Conte
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"id", "version", "name", "labels", "resources"}
+	fieldsInOrder := [...]string{"id", "version", "name", "labels", "resources", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7606,6 +7648,13 @@ func (ec *executionContext) unmarshalInputUpdateWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Resources = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
 		}
 	}
 	return it, nil

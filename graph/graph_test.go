@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,6 +232,49 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 			t.Errorf("got %s, %v", resp.Data, resp.Errors)
 		}
 	})
+}
+
+func TestAKeyGivesTheFirstAnswerAgain(t *testing.T) {
+	e := newEdge(t)
+	create := func(who auth.Principal, name, key string) string {
+		t.Helper()
+		return fmt.Sprint(e.get(who, `mutation($input: CreateWorkspaceInput!) { createWorkspace(input: $input) { workspace { id } task { id } userErrors { code field } } }`,
+			map[string]any{"input": map[string]any{"name": name, "idempotencyKey": key}}, "createWorkspace"))
+	}
+	answers := make([]string, 8)
+	var askers sync.WaitGroup
+	for i := range answers { // at once
+		askers.Go(func() {
+			data, errs := e.ask(ann, `mutation { createWorkspace(input: { name: "one", idempotencyKey: "k1" }) { workspace { id } task { id } userErrors { code field } } }`, nil)
+			answers[i] = data + errs
+		})
+	}
+	askers.Wait()
+	for _, answer := range answers {
+		if answer != answers[0] || !strings.Contains(answer, "task_") {
+			t.Errorf("got %s and %s", answer, answers[0])
+		}
+	}
+	e.want(e.get(ann, `{ workspaces { totalCount } tasks { totalCount } }`, nil), "map[tasks:map[totalCount:1] workspaces:map[totalCount:1]]")
+	e.want(create(ann, "two", "k1"), "map[task:<nil> userErrors:[map[code:CONFLICT field:[input idempotencyKey]]] workspace:<nil>]")
+	e.want(create(ann, "two", ""), "map[task:<nil> userErrors:[map[code:BAD_USER_INPUT field:[input idempotencyKey]]] workspace:<nil>]")
+	if his, hers := create(bob, "one", "k1"), create(ann, "one", "k1"); his == hers || !strings.Contains(his, "task_") {
+		t.Errorf("somebody else's key gave %s", his)
+	}
+	id := e.get(ann, `{ workspaces { nodes { id } } }`, nil, "workspaces", "nodes", 0, "id")
+	ask := func(mutation string) string {
+		t.Helper()
+		return fmt.Sprint(e.get(ann, mutation, map[string]any{"id": id}, "result"))
+	}
+	const update = `mutation($id: ID!) { result: updateWorkspace(input: { id: $id, version: 1, name: "renamed", idempotencyKey: "k2" }) { workspace { name version } task { id } userErrors { code } } }`
+	if first, second := ask(update), ask(update); first != second || !strings.Contains(first, "renamed") {
+		t.Errorf("got %s and %s: the same update is not a lost one", first, second)
+	}
+	const stop = `mutation($id: ID!) { result: stopWorkspace(input: { id: $id, idempotencyKey: "k3" }) { task { id type } userErrors { code } } }`
+	if first, second := ask(stop), ask(stop); first != second || !strings.Contains(first, "STOP") {
+		t.Errorf("got %s and %s", first, second)
+	}
+	e.want(ask(strings.Replace(stop, "stopWorkspace", "deleteWorkspace", 1)), "map[task:<nil> userErrors:[map[code:CONFLICT]]]")
 }
 
 func TestTasksAreCancelledAndRunAgain(t *testing.T) {

@@ -19,6 +19,9 @@ const selectWorkspace = "SELECT w.*, (SELECT s.slot FROM subnets s WHERE s.works
 // Create inserts a workspace with its first tasks, and reserves a subnet.
 func (db *DB) Create(ctx context.Context, d *workspace.Draft, pool netip.Prefix) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
+		if err := db.useKey(tx, d.Once); err != nil {
+			return err
+		}
 		_, tasks := d.Seal()
 		if err := tx.Omit("Slot").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
 			return nameTaken(err)
@@ -50,6 +53,9 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		}
 		d := workspace.NewDraft(w, toTasks(live), db.now())
 		if err := change(d); err != nil {
+			return err
+		}
+		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
 		ch, err = save(tx, d)

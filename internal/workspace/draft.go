@@ -33,6 +33,7 @@ type Draft struct {
 	Live      []task.Task
 	Ended     []task.Task // live when the draft was made, terminal now
 	Removed   bool        // the row goes away
+	Once      Once        // the key to commit with the change
 
 	now    time.Time
 	before Workspace

@@ -28,6 +28,8 @@ type CreateInput struct {
 	Resources   ResourcesInput
 	Start       *bool // false: made, not started
 	Wait        *time.Duration
+
+	IdempotencyKey *string
 }
 
 // ResourcesInput are limits asked for. Nil means the default, or what is there already.
@@ -53,21 +55,32 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
+	asked := in
+	asked.Wait, asked.IdempotencyKey = nil, nil
+	key, err := newOnce(actor, in.IdempotencyKey, "create", asked)
+	if err != nil {
+		return Result{}, err
+	}
 	params, deadline := task.Params{}, time.Now().UTC().Add(wait)
 	if wait > 0 {
 		params.DiscardUntil = deadline
 	}
-	d := NewDraft(w, nil, now)
-	t := d.Enqueue(task.Create, actor.ID, params)
-	ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
-	if err != nil {
-		return Result{}, err
-	}
-	s.publish(ch)
-	if wait == 0 {
-		return result(ch, &t.ID), nil
-	}
-	return s.awaitCreate(ctx, w.ID, t.ID, deadline)
+	return s.once(ctx, key, func() (Result, error) {
+		d := NewDraft(w, nil, now)
+		t := d.Enqueue(task.Create, actor.ID, params)
+		d.Once = key.answered(w.ID, &t.ID)
+		ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
+		if err != nil {
+			return Result{}, err
+		}
+		s.publish(ch)
+		if wait == 0 {
+			return result(ch, &t.ID), nil
+		}
+		return s.awaitCreate(ctx, w.ID, t.ID, deadline)
+	}, func(before Once) (Result, error) {
+		return s.awaitCreate(ctx, before.WorkspaceID, before.TaskID, deadline)
+	})
 }
 
 // awaitCreate waits for a CREATE and, when it failed for good in time, for the end of what undoes it.
@@ -113,6 +126,8 @@ type UpdateInput struct {
 	Name      *string
 	Labels    []Label // nil: as they are
 	Resources ResourcesInput
+
+	IdempotencyKey *string
 }
 
 // Update changes a workspace's name, labels and limits. New limits reach the container by a SYNC task.
@@ -120,6 +135,18 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 	if err := s.checkUpdate(in); err != nil {
 		return Result{}, err
 	}
+	asked := in
+	asked.IdempotencyKey = nil
+	key, err := newOnce(actor, in.IdempotencyKey, "update", asked)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.once(ctx, key, func() (Result, error) { return s.change(ctx, actor, in, key) }, func(before Once) (Result, error) {
+		return s.answer(ctx, before, time.Time{})
+	})
+}
+
+func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key Once) (Result, error) {
 	var taskID *string
 	ch, err := s.updateOwn(ctx, actor, in.ID, func(d *Draft) error {
 		w := &d.Workspace
@@ -143,6 +170,7 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 			}
 			taskID = &t.ID
 		}
+		d.Once = key.answered(in.ID, taskID)
 		return nil
 	})
 	if err != nil {
@@ -156,6 +184,8 @@ type Ask struct {
 	ID    string
 	Grace *time.Duration // of STOP and RESTART
 	Wait  *time.Duration
+
+	IdempotencyKey *string
 }
 
 // The grace that a container has to end by itself.
@@ -176,22 +206,37 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 			return Result{}, badInput("The grace must be between PT0S and PT5M.", "input", "grace")
 		}
 	}
-	params := task.Params{Grace: grace}
-	ch, taskID, err := s.request(ctx, actor, ask.ID, verb, params)
+	key, err := newOnce(actor, ask.IdempotencyKey, string(verb), Ask{ID: ask.ID, Grace: &grace})
 	if err != nil {
 		return Result{}, err
 	}
-	if taskID == nil {
-		return Result{Workspace: &ch.Workspace}, nil
+	deadline := time.Now().Add(wait)
+	return s.once(ctx, key, func() (Result, error) {
+		ch, taskID, err := s.request(ctx, actor, ask.ID, verb, task.Params{Grace: grace}, key)
+		if err != nil {
+			return Result{}, err
+		}
+		if taskID == nil {
+			return Result{Workspace: &ch.Workspace}, nil
+		}
+		return s.await(ctx, ask.ID, *taskID, deadline)
+	}, func(before Once) (Result, error) { return s.answer(ctx, before, deadline) })
+}
+
+// answer is what became of a request that was made before, as it is now or at the deadline.
+func (s *Service) answer(ctx context.Context, before Once, deadline time.Time) (Result, error) {
+	if before.TaskID != "" {
+		return s.await(ctx, before.WorkspaceID, before.TaskID, deadline)
 	}
-	if wait > 0 {
-		return s.await(ctx, ask.ID, *taskID, time.Now().Add(wait))
+	w, err := s.store.Workspace(ctx, before.WorkspaceID)
+	if CodeOf(err) == NotFound {
+		return Result{}, nil
 	}
-	return s.reread(ctx, ask.ID, *taskID)
+	return Result{Workspace: &w}, err
 }
 
 // request commits what becomes of a request, and says which task does it; nil where none is needed.
-func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params) (ch Change, taskID *string, err error) {
+func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params, key Once) (ch Change, taskID *string, err error) {
 	var cut []string
 	ch, err = s.updateOwn(ctx, actor, id, func(d *Draft) error {
 		taskID, cut = nil, nil // a transaction may run again
@@ -217,12 +262,16 @@ func (s *Service) request(ctx context.Context, actor Actor, id string, verb task
 			t := d.Enqueue(verb, actor.ID, params)
 			taskID = &t.ID
 		}
+		d.Once = key.answered(id, taskID)
 		return nil
 	})
+	if err != nil {
+		return ch, nil, err
+	}
 	for _, id := range cut {
 		(*s.runner.Load()).Interrupt(id, task.ErrSuperseded)
 	}
-	return ch, taskID, err
+	return ch, taskID, nil
 }
 
 // updateOwn is update for somebody: what the actor does not see does not exist.

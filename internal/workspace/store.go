@@ -13,6 +13,8 @@ import (
 type Store interface {
 	// Create inserts a workspace with its first tasks, and reserves the lowest free subnet of pool for it.
 	Create(ctx context.Context, d *Draft, pool netip.Prefix) (Change, error)
+	// A key that the draft has is committed with it, here and in Update; one that was used is ErrKeyUsed.
+	//
 	// Update locks a workspace and its live tasks, lets change alter the draft, and writes what differs. An error of change
 	// rolls everything back. It is the only way in which a workspace changes.
 	Update(ctx context.Context, id string, change func(*Draft) error) (Change, error)
@@ -31,6 +33,10 @@ type Store interface {
 	QueuePositions(ctx context.Context, ids []string) (map[string]int, error)
 	QueueDepth(ctx context.Context) (QueueDepth, error)
 
+	// Once finds what a key was used for within KeysFor; NotFound when it was not.
+	Once(ctx context.Context, caller, key string) (Once, error)
+	// PruneKeys deletes at most limit keys that were used before then, and says how many it deleted.
+	PruneKeys(ctx context.Context, before time.Time, limit int) (int, error)
 	// Prune deletes at most limit tasks that ended before then, or that are older than the newest keep that have ended, and says
 	// how many it deleted.
 	Prune(ctx context.Context, before time.Time, keep, limit int) (int, error)

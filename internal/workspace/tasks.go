@@ -48,7 +48,7 @@ func (s *Service) RetryTask(ctx context.Context, actor Actor, id string) (task.T
 		return task.Task{}, conflict(fmt.Sprintf("Only a task that failed can be run again, and this one is %s.", t.Status))
 	}
 	params := task.Params{Grace: max(t.Params.Grace, 0)}
-	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params)
+	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params, Once{})
 	switch {
 	case CodeOf(err) == NotFound:
 		return task.Task{}, conflict("The workspace of this task has been deleted.")

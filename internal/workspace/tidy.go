@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -14,13 +15,13 @@ const (
 	tidyAtOnce = 1000
 )
 
-// KeepTidy prunes the tasks that have ended, now and then, until ctx ends.
+// KeepTidy prunes tasks that have ended and idempotency keys that are no longer kept, now and then, until ctx ends.
 func (s *Service) KeepTidy(ctx context.Context) error {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
 		if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
-			s.config.Log.ErrorContext(ctx, "prune tasks that have ended", "error", err)
+			s.config.Log.ErrorContext(ctx, "prune tasks and keys", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -31,8 +32,15 @@ func (s *Service) KeepTidy(ctx context.Context) error {
 }
 
 func (s *Service) tidy(ctx context.Context) error {
+	return errors.Join(
+		inPieces(func() (int, error) { return s.store.Prune(ctx, time.Now().Add(-endedFor), endedMost, tidyAtOnce) }),
+		inPieces(func() (int, error) { return s.store.PruneKeys(ctx, time.Now().Add(-KeysFor), tidyAtOnce) }),
+	)
+}
+
+func inPieces(prune func() (int, error)) error {
 	for {
-		n, err := s.store.Prune(ctx, time.Now().Add(-endedFor), endedMost, tidyAtOnce)
+		n, err := prune()
 		if err != nil || n < tidyAtOnce {
 			return err
 		}

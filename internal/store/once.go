@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+type keyRow struct {
+	Caller, Key, Fingerprint, WorkspaceID, TaskID string
+	CreatedAt                                     micros
+}
+
+// useKey writes a key, where there is one. Of two transactions with the same key the second waits for the first, and then finds it.
+func (db *DB) useKey(tx *gorm.DB, o workspace.Once) error {
+	if o.Key == "" {
+		return nil
+	}
+	now := db.now()
+	r := tx.Exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, created_at) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, workspace_id = excluded.workspace_id,
+			task_id = excluded.task_id, created_at = excluded.created_at
+		WHERE idempotency_keys.created_at < ?`,
+		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, toMicros(now), toMicros(now.Add(-workspace.KeysFor)))
+	if r.Error == nil && r.RowsAffected == 0 {
+		return workspace.ErrKeyUsed
+	}
+	return r.Error
+}
+
+// Once finds what a key was used for.
+func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, error) {
+	var rows []keyRow
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM idempotency_keys WHERE caller = ? AND key = ? AND created_at >= ?",
+		caller, key, toMicros(db.now().Add(-workspace.KeysFor))).Scan(&rows).Error; err != nil {
+		return workspace.Once{}, wrap("read an idempotency key", err)
+	}
+	if len(rows) == 0 {
+		return workspace.Once{}, notFound("idempotency key")
+	}
+	r := rows[0]
+	return workspace.Once{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, WorkspaceID: r.WorkspaceID, TaskID: r.TaskID}, nil
+}
+
+// PruneKeys deletes keys that were used before then.
+func (db *DB) PruneKeys(ctx context.Context, before time.Time, limit int) (int, error) {
+	r := db.write.WithContext(ctx).Exec(`DELETE FROM idempotency_keys WHERE (caller, key) IN (
+		SELECT caller, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`, toMicros(before), limit)
+	return int(r.RowsAffected), wrap("prune idempotency keys", r.Error)
+}
