@@ -5,10 +5,8 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,12 +18,11 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver by which databases are made and dropped
 	"go.uber.org/goleak"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/docker"
-	"github.com/aicli/aicli-web/internal/workspace"
+	"github.com/aicli/aicli-web/internal/store/storetest"
 )
 
 const (
@@ -77,7 +74,7 @@ func onEachDatabase(t *testing.T, test func(t *testing.T, h *home)) {
 		t.Run(dialect, func(t *testing.T) {
 			var env []string
 			if dialect == "postgres" {
-				env = append(env, "AICLI_DATABASE_URL="+createDatabase(t))
+				env = append(env, "AICLI_DATABASE_URL="+storetest.CreateDatabase(t))
 			}
 			test(t, newHome(t, env...))
 		})
@@ -141,35 +138,6 @@ func (h *home) nothingLeft(ids ...string) {
 			h.Errorf("of %s the engine still has %v and %v", id, containers, networks)
 		}
 	}
-}
-
-// createDatabase makes a database in the cluster that AICLI_TEST_POSTGRES names.
-func createDatabase(t *testing.T) string {
-	t.Helper()
-	cluster := os.Getenv("AICLI_TEST_POSTGRES")
-	if cluster == "" {
-		t.Fatal("AICLI_TEST_POSTGRES is not set: run the tests by make test, or by scripts/with-postgres.sh go test ./...")
-	}
-	admin, err := sql.Open("pgx", cluster)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := strings.ToLower(workspace.NewID("e_"))
-	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, err := admin.ExecContext(context.Background(), fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name))
-		if err = errors.Join(err, admin.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	u, err := url.Parse(cluster)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
 }
 
 // run runs one command of the binary to its end.

@@ -32,7 +32,7 @@ func Open(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 	t.Helper()
 	dsn = filepath.Join(t.TempDir(), "test.db")
 	if dialect == store.Postgres {
-		dsn = createDatabase(t)
+		dsn = CreateDatabase(t)
 	}
 	db, err := store.Open(dialect, dsn)
 	if err != nil {
@@ -49,8 +49,8 @@ func Open(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 	return db, dsn
 }
 
-// createDatabase makes a database in the cluster that AICLI_TEST_POSTGRES names.
-func createDatabase(t *testing.T) string {
+// CreateDatabase makes an empty database, that goes away with the test, in the PostgreSQL cluster that AICLI_TEST_POSTGRES names.
+func CreateDatabase(t *testing.T) string {
 	t.Helper()
 	server := os.Getenv("AICLI_TEST_POSTGRES")
 	if server == "" {
