@@ -75,13 +75,15 @@ type Options struct {
 	Grace time.Duration
 	Log   *slog.Logger
 
-	Lease time.Duration // default 15 s; kept alive three times as often
+	Lease time.Duration // default 6 s; kept alive three times as often
 	Poll  time.Duration // default 1 s: the safety net under Wake, and how late a retry may begin
 	Retry Backoff       // default 1 s doubling up to 1 min
 }
 
 const (
-	defaultLease = 15 * time.Second
+	// defaultLease is how long the tasks of a server that was killed wait at least: seconds, and yet far more than a pause of the
+	// machine.
+	defaultLease = 6 * time.Second
 	defaultPoll  = time.Second
 	// finishTimeout bounds the attempts to write an outcome; past it the lease ends and the task is run again.
 	finishTimeout = 10 * time.Second
