@@ -159,18 +159,11 @@ func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error)
 }
 
 func writeTasks(tx *gorm.DB, tasks []task.Task) error {
+	live := -1 // of the owner, whose all of them are; not counted before one is new
 	for _, t := range tasks {
 		row := toTaskRow(t)
 		if t.Revision == 1 { // new: what is there keeps its turn
-			var live int
-			if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, t.OwnerID).Scan(&live).Error; err != nil {
-				return err
-			}
-			if err := workspace.Admit(t, live); err != nil {
-				return err
-			}
-			var err error
-			if row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID); err != nil {
+			if err := line(tx, t, &row, &live); err != nil {
 				return err
 			}
 		}
@@ -181,6 +174,21 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 		}
 	}
 	return nil
+}
+
+// line puts a new task into its owner's line, where there is room in it.
+func line(tx *gorm.DB, t task.Task, row *taskRow, live *int) (err error) {
+	if *live < 0 {
+		if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, t.OwnerID).Scan(live).Error; err != nil {
+			return err
+		}
+	}
+	if err := workspace.Admit(t, *live); err != nil {
+		return err
+	}
+	*live++
+	row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID)
+	return err
 }
 
 func notFound(noun string) error {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -282,8 +283,12 @@ func TestPool(t *testing.T) {
 			})
 	})
 	t.Run("a task is cancelled, told here, by the queue, or by what whoever ran it before did not live to see", func(t *testing.T) {
-		ran := 0
-		run(t, five[:3], func(ctx context.Context, _ task.Task, _ task.Report) error { ran++; <-ctx.Done(); return ctx.Err() },
+		var ran atomic.Int32
+		run(t, five[:3], func(ctx context.Context, _ task.Task, _ task.Report) error {
+			ran.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		},
 			func(q *queue, p *task.Pool, _ context.CancelFunc) {
 				q.mu.Lock()
 				q.tasks[2].Cancel = true
@@ -298,8 +303,8 @@ func TestPool(t *testing.T) {
 				for i := range 3 {
 					expect(t, q.of(fmt.Sprint("task_", i)), task.Cancelled)
 				}
-				if ran != 2 {
-					t.Errorf("%d handlers ran: what is to be cancelled is not begun", ran)
+				if n := ran.Load(); n != 2 {
+					t.Errorf("%d handlers ran: what is to be cancelled is not begun", n)
 				}
 			})
 	})
