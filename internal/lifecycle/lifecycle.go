@@ -227,7 +227,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case startContainer:
 			err = l.engine.StartContainer(ctx, target)
 		case stopContainer:
-			err = l.stop(ctx, target, t.Params.Grace)
+			err = l.engine.StopContainer(ctx, target, t.Params.Grace)
 		case removeContainer:
 			err = l.engine.RemoveContainer(ctx, target)
 		case removeNetwork:
@@ -238,19 +238,6 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		}
 	}
 	return nil
-}
-
-// stop stops a container. Its signal cannot be taken back, and the engine goes on when it is no longer waited for: who cancels the task
-// by then has come too late, and hears how it ended.
-func (l *Lifecycle) stop(ctx context.Context, id string, grace time.Duration) error {
-	waiting, cut := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cut(nil)
-	defer context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !errors.Is(cause, task.ErrCancelled) {
-			cut(cause)
-		}
-	})()
-	return l.engine.StopContainer(waiting, id, grace)
 }
 
 func (l *Lifecycle) pull(ctx context.Context, image string, report task.Report) error {

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
@@ -192,34 +190,6 @@ func TestLooksTakeTurns(t *testing.T) {
 	if len(turns.keys) != 0 {
 		t.Errorf("%d keys are left", len(turns.keys))
 	}
-}
-
-func TestAStopThatHasBegunIsNotCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake, d, l := rig()
-		d.w.Command = []string{"sh", "-c", "trap '' TERM; sleep infinity"} // it must be killed
-		run := func(ctx context.Context, typ task.Type) error {
-			return l.Handlers()[typ](ctx, task.Task{Type: typ, WorkspaceID: "ws_1", Params: task.Params{Grace: time.Minute}}, func(string, *float64) {})
-		}
-		if err := run(t.Context(), task.Create); err != nil {
-			t.Fatal(err)
-		}
-		d.w.DesiredState = workspace.WantStopped
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(task.ErrCancelled) })
-		if err := run(ctx, task.Stop); err != nil || d.w.Observed.State() != workspace.ContainerExited {
-			t.Errorf("got %v, %s", err, d.w.Observed.State())
-		}
-		if err := fake.StartContainer(t.Context(), d.w.Observed.Container.ID); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel = context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(task.ErrSuperseded) })
-		began := time.Now()
-		if err := run(ctx, task.Stop); err == nil || time.Since(began) > 2*time.Second {
-			t.Errorf("got %v after %s: a deletion does not wait for a stop", err, time.Since(began))
-		}
-	})
 }
 
 func TestATaskAtWorkIsNotLookedAt(t *testing.T) {

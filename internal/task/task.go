@@ -102,6 +102,10 @@ type Params struct {
 	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
 	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
 	DiscardUntil time.Time `json:"discardUntil,omitzero"`
+	// Was is the desired state from before the task was asked for, which a cancellation puts back.
+	Was string `json:"was,omitempty"`
+	// Kept says that a CREATE found a container when it was asked for, which is not its own to take back.
+	Kept bool `json:"kept,omitempty"`
 	// Undo makes a SYNC remove the container and the network: what a creation that was cancelled had half made.
 	Undo bool `json:"undo,omitempty"`
 }

@@ -102,7 +102,7 @@ func (d *Draft) finish(i int, o task.Outcome) {
 			return
 		}
 	}
-	typ, discardUntil := t.Type, t.Params.DiscardUntil
+	typ, discardUntil, cancelled := t.Type, t.Params.DiscardUntil, *t
 	d.end(i, o)
 	switch {
 	case o.Status == task.Succeeded && typ == task.Delete:
@@ -113,7 +113,7 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	case o.Status == task.Succeeded:
 		d.Workspace.Failure = nil
 	case o.Status == task.Cancelled:
-		d.settle(typ, true)
+		d.settle(cancelled)
 	case o.Status == task.Failed && typ == task.Delete:
 		d.Enqueue(task.Delete, "", task.Params{})
 		d.Live[len(d.Live)-1].RunAt = d.now.Add(deleteAgain)
@@ -127,44 +127,89 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	}
 }
 
-// Cancel ends a task that waits, and asks for the end of one that runs, which whoever runs it must be told.
-func (d *Draft) Cancel(taskID string) {
-	for i := range d.Live {
-		switch t := &d.Live[i]; {
-		case t.ID != taskID:
-		case t.Status == task.Running:
-			t.Cancel = true
-			return
-		default:
-			typ, began := t.Type, t.Attempt > 0
-			d.end(i, task.Outcome{Status: task.Cancelled})
-			d.settle(typ, began)
-			return
+// Ask applies a decision that is no refusal, and says which task does what was asked for; nil where none is needed. cut are the
+// tasks that run and are pointless now.
+func (d *Draft) Ask(decision Decision, verb task.Type, by string, params task.Params) (doing *task.Task, cut []string) {
+	w := &d.Workspace
+	was := w.DesiredState
+	for i, t := range decision.Supersede {
+		if i == 0 && t.Params.Was != "" { // what it overtakes will not come back
+			was = DesiredState(t.Params.Was)
+		}
+		d.Supersede(t)
+		if t.Status == task.Running {
+			cut = append(cut, t.ID)
 		}
 	}
+	w.DesiredState = decision.Desired
+	switch {
+	case decision.Reuse != nil:
+		d.Hurry(decision.Reuse.ID) // who asks again wants it tried now
+		return decision.Reuse, cut
+	case !decision.Enqueue:
+		return nil, cut
+	}
+	params.Was = string(was)
+	if c := w.Observed.Container; c != nil {
+		params.Kept = verb == task.Create
+		if verb == task.Restart {
+			params.Before = c.StartedAt
+		}
+	}
+	return new(d.Enqueue(verb, by, params)), cut
 }
 
-// settle makes the desired state what is so, now that nobody is to change that, and has what a cancelled task had begun taken back.
-// Where other tasks follow, what they were asked for counts.
-func (d *Draft) settle(typ task.Type, began bool) {
+// Cancel ends a task that waits, and asks for the end of one that runs, which whoever runs it must be told. A container that is being
+// stopped has its signal and goes on whatever is wanted now, so that a stop or restart that runs cannot be cancelled.
+func (d *Draft) Cancel(taskID string) error {
+	for i := range d.Live {
+		t := &d.Live[i]
+		if t.ID != taskID {
+			continue
+		}
+		running := t.Status == task.Running
+		switch {
+		case t.Type == task.Delete:
+			return conflict("A deletion cannot be cancelled. It ends when nothing is left.")
+		case t.Params.Undo:
+			return conflict("The task takes back what another one had half made. It cannot be cancelled.")
+		case running && (t.Type == task.Stop || t.Type == task.Restart):
+			return conflict("The container has been told to end, which cannot be taken back. Start the workspace to have it run.")
+		case running:
+			t.Cancel = true
+			return nil
+		}
+		cancelled := *t
+		d.end(i, task.Outcome{Status: task.Cancelled})
+		d.settle(cancelled)
+		return nil
+	}
+	return conflict("The task has ended already.")
+}
+
+// settle makes it as if a cancelled task had not been asked for: what was desired before is so again, unless something was asked for
+// since, and what the task may have begun is taken back, by a SYNC, which looks first.
+func (d *Draft) settle(t task.Task) {
 	w := &d.Workspace
-	if len(d.Live) > 0 || typ == task.Sync || w.DesiredState == WantDeleted {
+	if t.Type == task.Sync || w.DesiredState == WantDeleted {
 		return
 	}
-	up := w.Observed.State() == ContainerRunning
+	began := t.StartedAt != nil
+	undo := t.Type == task.Create && !t.Params.Kept
+	since := find(d.Live, func(l task.Task) bool { return l.ID > t.ID && l.Type != task.Sync }) != nil
 	switch {
-	case typ == task.Create:
-		w.DesiredState = WantStopped
-		if began {
+	case since:
+		if undo && began && find(d.Live, makes) == nil { // a start takes over what is half made
 			d.Enqueue(task.Sync, "", task.Params{Undo: true})
 		}
-	case typ == task.Stop && up:
-		w.DesiredState = WantRunning
-	case typ == task.Start && up && began:
+		return
+	case t.Type == task.Create, t.Type == task.Start && began:
 		w.DesiredState = WantStopped
-		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace})
-	case !up:
-		w.DesiredState = WantStopped
+	case t.Params.Was != "":
+		w.DesiredState = DesiredState(t.Params.Was)
+	}
+	if began {
+		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace, Undo: undo})
 	}
 }
 

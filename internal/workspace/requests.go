@@ -239,28 +239,14 @@ func (s *Service) answer(ctx context.Context, before Once, deadline time.Time) (
 func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params, key Once) (ch Change, taskID *string, err error) {
 	var cut []string
 	ch, err = s.updateOwn(ctx, actor, id, func(d *Draft) error {
-		taskID, cut = nil, nil // a transaction may run again
+		taskID = nil // a transaction may run again
 		decision := Decide(verb, d.Workspace, d.Live)
 		if decision.Refusal != nil {
 			return decision.Refusal
 		}
-		d.Workspace.DesiredState = decision.Desired
-		for _, t := range decision.Supersede {
-			d.Supersede(t)
-			if t.Status == task.Running {
-				cut = append(cut, t.ID)
-			}
-		}
-		switch {
-		case decision.Reuse != nil:
-			taskID = &decision.Reuse.ID
-			d.Hurry(*taskID) // who asks again wants it tried now
-		case decision.Enqueue:
-			if c := d.Workspace.Observed.Container; verb == task.Restart && c != nil {
-				params.Before = c.StartedAt
-			}
-			t := d.Enqueue(verb, actor.ID, params)
-			taskID = &t.ID
+		var doing *task.Task
+		if doing, cut = d.Ask(decision, verb, actor.ID, params); doing != nil {
+			taskID = &doing.ID
 		}
 		d.Once = key.answered(id, taskID)
 		return nil

@@ -31,7 +31,7 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	switch verb {
 	case task.Create: // only where one has failed before: see RetryTask
 		d := Decision{Desired: w.DesiredState, Reuse: find(live, makes)}
-		d.Enqueue = d.Reuse == nil
+		d.Enqueue = d.Reuse == nil && w.Status != Active
 		return d
 	case task.Start:
 		return decideStart(w, live)
@@ -42,7 +42,7 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	case task.Delete:
 		return decideDelete(live)
 	default: // SYNC
-		if t := find(live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() }); t != nil {
+		if t := find(live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() && joinable(t) }); t != nil {
 			return Decision{Desired: w.DesiredState, Reuse: t}
 		}
 		return Decision{Desired: w.DesiredState, Enqueue: true}
@@ -55,7 +55,7 @@ func decideStart(w Workspace, live []task.Task) Decision {
 	switch {
 	case last >= 0 && w.DesiredState == WantRunning && makes(live[last]):
 		d.Reuse = &live[last]
-	case last >= 0 && live[last].Type == task.Create && live[last].Status.Waiting():
+	case last >= 0 && live[last].Type == task.Create && live[last].Status.Waiting() && joinable(live[last]):
 		d.Reuse = &live[last] // it makes what is desired when it runs
 	case last < 0 && w.DesiredState == WantRunning && w.Status == Active:
 	default:
@@ -70,7 +70,7 @@ func decideStop(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Sync)}
 	last := len(live) - 1
 	switch {
-	case last >= 0 && live[last].Type == task.Stop:
+	case last >= 0 && live[last].Type == task.Stop && joinable(live[last]):
 		d.Reuse = &live[last]
 	case last < 0 && w.Status == Inactive && w.Observed.State() != ContainerPaused:
 	default:
@@ -83,7 +83,7 @@ func decideStop(w Workspace, live []task.Task) Decision {
 func decideRestart(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantRunning}
 	last := len(live) - 1
-	if last >= 0 && w.DesiredState == WantRunning && live[last].Type == task.Restart && live[last].Status == task.Running {
+	if last >= 0 && w.DesiredState == WantRunning && live[last].Type == task.Restart && live[last].Status == task.Running && joinable(live[last]) {
 		d.Reuse = &live[last]
 		return d
 	}
@@ -103,8 +103,11 @@ func decideDelete(live []task.Task) Decision {
 
 // makes reports whether the task ends with a container that runs, when that is desired.
 func makes(t task.Task) bool {
-	return t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart
+	return joinable(t) && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart)
 }
+
+// joinable reports whether a task does what it was asked for: not one that is being cancelled, nor one that takes back.
+func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo }
 
 // maxQueued bounds the live tasks of one owner: two batches of the largest size.
 const maxQueued = 2000
@@ -131,7 +134,7 @@ func find(live []task.Task, is func(task.Task) bool) *task.Task {
 // waitingOf picks the tasks of these types that wait.
 func waitingOf(live []task.Task, types ...task.Type) (waiting []task.Task) {
 	for _, t := range live {
-		if t.Status.Waiting() && slices.Contains(types, t.Type) {
+		if t.Status.Waiting() && !t.Params.Undo && slices.Contains(types, t.Type) {
 			waiting = append(waiting, t)
 		}
 	}

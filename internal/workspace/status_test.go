@@ -198,63 +198,8 @@ func TestDraft(t *testing.T) {
 			t.Errorf("got %+v, %+v", d.Live, d.Ended)
 		}
 	})
-	t.Run("a task that is cancelled leaves what is so as what is desired, and has what it began taken back", func(t *testing.T) {
-		up := Observed{Container: &Container{State: ContainerRunning}}
-		down := Observed{Container: &Container{State: ContainerExited}}
-		for _, c := range []struct {
-			name    string
-			typ     task.Type
-			attempt int
-			seen    Observed
-			follows bool
-			want    string // desired, and the task that follows
-		}{
-			{"a creation that waits", task.Create, 0, Observed{}, false, "STOPPED"},
-			{"a creation that has begun", task.Create, 1, Observed{}, false, "STOPPED SYNC true"},
-			{"a creation that has made it run", task.Create, 1, up, false, "STOPPED SYNC true"},
-			{"a start that waits", task.Start, 0, down, false, "STOPPED"},
-			{"a start that has made it run", task.Start, 1, up, false, "STOPPED SYNC false"},
-			{"a stop that waits", task.Stop, 0, up, false, "RUNNING"},
-			{"a stop of what has stopped", task.Stop, 1, down, false, "STOPPED"},
-			{"a restart that waits", task.Restart, 0, up, false, "RUNNING"},
-			{"a restart between stop and start", task.Restart, 1, down, false, "STOPPED"},
-			{"a sync", task.Sync, 1, down, false, "RUNNING"},
-			{"a start that something follows", task.Start, 0, down, true, "RUNNING RESTART false"},
-		} {
-			tk := task.Task{ID: "task_0", Type: c.typ, Status: task.Retrying, Attempt: c.attempt}
-			live := []task.Task{tk}
-			if c.follows {
-				live = append(live, task.Task{ID: "task_1", Type: task.Restart, Status: task.Queued})
-			}
-			w := Workspace{DesiredState: WantRunning, Observed: c.seen}
-			if c.typ == task.Stop {
-				w.DesiredState = WantStopped
-			}
-			waits := NewDraft(w, live, now)
-			waits.Cancel("task_0")
-			live[0].Status = task.Running
-			runs := NewDraft(w, live, now)
-			runs.Cancel("task_0")
-			if !runs.Live[0].Cancel || runs.Live[0].Status != task.Running {
-				t.Errorf("%s: %+v: who runs it must be told", c.name, runs.Live[0])
-			}
-			runs.Finish("task_0", task.Outcome{Status: task.Cancelled})
-			for _, d := range []*Draft{waits, runs} {
-				if d == runs && c.attempt == 0 {
-					continue // what runs has begun
-				}
-				got := string(d.Workspace.DesiredState)
-				for _, l := range d.Live {
-					got += fmt.Sprint(" ", l.Type, " ", l.Params.Undo)
-				}
-				if got != c.want || len(d.Ended) != 1 || d.Ended[0].Status != task.Cancelled {
-					t.Errorf("%s: got %s, %+v, want %s", c.name, got, d.Ended, c.want)
-				}
-			}
-		}
-	})
 	t.Run("a task that is to be cancelled does not go back to the queue", func(t *testing.T) {
-		live := running(task.Start, task.Params{})
+		live := running(task.Start, task.Params{Was: string(WantStopped)})
 		live[0].Cancel = true
 		d := NewDraft(Workspace{DesiredState: WantRunning}, live, now)
 		d.Finish("task_0", task.Outcome{Status: task.Queued, RunAt: now, Unburned: true})

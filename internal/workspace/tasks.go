@@ -8,33 +8,19 @@ import (
 )
 
 // CancelTask ends a task that waits, at once, and asks for the end of one that runs, which comes as soon as that is safe. What it
-// had half made is taken back, and the desired state becomes what is so. A deletion cannot be cancelled.
+// had half made is taken back, and what was desired before is so again; see Draft.Cancel for what cannot be cancelled.
 func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.Task, error) {
 	t, err := s.ownTask(ctx, actor, id)
 	if err != nil {
 		return task.Task{}, err
 	}
-	running := false
-	if _, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error {
-		live := find(d.Live, func(t task.Task) bool { return t.ID == id })
-		switch {
-		case live == nil:
-			return conflict("The task has ended already.")
-		case live.Type == task.Delete:
-			return conflict("A deletion cannot be cancelled. It ends when nothing is left.")
-		}
-		running = live.Status == task.Running
-		d.Cancel(id)
-		return nil
-	}); err != nil {
+	if _, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error { return d.Cancel(id) }); err != nil {
 		if CodeOf(err) == NotFound { // the workspace, and with it all that was live
 			err = conflict("The task has ended already.")
 		}
 		return task.Task{}, err
 	}
-	if running {
-		(*s.runner.Load()).Interrupt(id, task.ErrCancelled)
-	}
+	(*s.runner.Load()).Interrupt(id, task.ErrCancelled) // where it runs here
 	return s.store.Task(ctx, id)
 }
 
@@ -47,7 +33,7 @@ func (s *Service) RetryTask(ctx context.Context, actor Actor, id string) (task.T
 	case t.Status != task.Failed:
 		return task.Task{}, conflict(fmt.Sprintf("Only a task that failed can be run again, and this one is %s.", t.Status))
 	}
-	params := task.Params{Grace: max(t.Params.Grace, 0)}
+	params := task.Params{Grace: t.Params.Grace} // not Undo: by now it could take back what was asked for since
 	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params, Once{})
 	switch {
 	case CodeOf(err) == NotFound:

@@ -1,0 +1,155 @@
+package workspace
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// story is a workspace without a store: requests are decided and applied as the service does.
+type story struct {
+	*testing.T
+	w     Workspace
+	live  []task.Task
+	next  int
+	clock time.Time
+}
+
+// draft makes one change.
+func (s *story) draft(change func(*Draft)) {
+	s.clock = s.clock.Add(time.Second)
+	d := NewDraft(s.w, s.live, s.clock)
+	change(d)
+	for i := range d.Live { // short names instead of ids, which sort alike
+		if t := &d.Live[i]; strings.HasPrefix(t.ID, TaskPrefix) {
+			s.next++
+			t.ID = fmt.Sprint("t", s.next)
+		}
+	}
+	d.Seal()
+	s.w, s.live = d.Workspace, d.Live
+}
+
+func (s *story) ask(verb task.Type) {
+	s.draft(func(d *Draft) {
+		if decision := Decide(verb, d.Workspace, d.Live); decision.Refusal == nil {
+			d.Ask(decision, verb, "ann", task.Params{})
+		}
+	})
+}
+
+// do is one word of a story.
+func (s *story) do(word string) {
+	verb, id, _ := strings.Cut(word, " ")
+	at := func(d *Draft) *task.Task {
+		t := find(d.Live, func(t task.Task) bool { return t.ID == id })
+		if t == nil {
+			s.Fatalf("%s: there is no %s in %v", word, id, d.Live)
+		}
+		return t
+	}
+	switch verb {
+	case "run":
+		s.draft(func(d *Draft) { t := at(d); t.Status, t.StartedAt, t.Attempt = task.Running, &s.clock, t.Attempt+1 })
+	case "lose": // its server is killed, and it is given back
+		s.draft(func(d *Draft) { t := at(d); t.Status, t.Attempt = task.Queued, t.Attempt-1 })
+	case "fail":
+		s.draft(func(d *Draft) { d.Finish(id, task.Outcome{Status: task.Failed, Failure: &task.Failure{Message: "no"}}) })
+	case "succeed":
+		s.draft(func(d *Draft) { d.Finish(id, task.Outcome{Status: task.Succeeded}) })
+	case "cut":
+		s.draft(func(d *Draft) { d.Finish(id, task.Outcome{Status: task.Cancelled}) })
+	case "cancel":
+		s.draft(func(d *Draft) {
+			if err := d.Cancel(id); err != nil {
+				s.Fatalf("%s: %v", word, err)
+			}
+		})
+	case "see":
+		s.draft(func(d *Draft) {
+			d.Workspace.Observed.Container = nil
+			if id != "none" {
+				d.Workspace.Observed.Container = &Container{State: ContainerState(id)}
+			}
+		})
+	default:
+		s.ask(task.Type(verb))
+	}
+}
+
+func (s *story) String() string {
+	words := []string{string(s.w.DesiredState)}
+	for _, t := range s.live {
+		word := string(t.Type)
+		if t.Params.Undo {
+			word += "(undo)"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+func TestCancelling(t *testing.T) {
+	for _, c := range []struct{ name, begins, story, want string }{
+		{"a creation that waits is as if it were made without a start", "CREATE", "cancel t1", "STOPPED"},
+		{"a creation that has begun is taken back", "CREATE", "run t1, cancel t1, cut t1", "STOPPED SYNC(undo)"},
+		{"so is one that was given back by a server that was killed", "CREATE", "run t1, lose t1, cancel t1", "STOPPED SYNC(undo)"},
+		{"so is one that a sync follows, which then starts nothing", "CREATE", "run t1, SYNC, cancel t1, cut t1", "STOPPED SYNC SYNC(undo)"},
+		{"so is one that a stop follows", "CREATE", "run t1, STOP, cancel t1, cut t1", "STOPPED STOP SYNC(undo)"},
+		{"a start that comes while a creation is being cancelled counts", "CREATE", "run t1, cancel t1, START, cut t1", "RUNNING START"},
+		{"a stop does not overtake what takes back", "CREATE", "run t1, cancel t1, cut t1, STOP", "STOPPED SYNC(undo) STOP"},
+		{"a creation that is run again beside a container takes nothing back", "CREATE", "run t1, fail t1, see EXITED, CREATE, run t2, cancel t2, cut t2", "STOPPED SYNC"},
+		{"a creation is not run again where it runs", "CREATE", "run t1, fail t1, see RUNNING, CREATE", "RUNNING"},
+
+		{"a start that waits is as if it were never asked for", "STOPPED", "START, cancel t1", "STOPPED"},
+		{"a start that has begun is stopped again, whatever was seen last", "STOPPED", "START, run t1, cancel t1, cut t1", "STOPPED SYNC"},
+		{"a start of what had failed leaves it as it was", "FAILED", "START, cancel t1", "RUNNING"},
+		{"a start behind a stop that runs leaves the stop", "RUNNING", "STOP, run t1, START, cancel t2", "STOPPED STOP"},
+		{"a start that is being cancelled is not joined", "STOPPED", "START, run t1, cancel t1, START", "RUNNING START START"},
+
+		{"a stop that waits leaves it running", "RUNNING", "STOP, cancel t1", "RUNNING"},
+		{"a stop behind a start that runs leaves the start", "STOPPED", "START, run t1, STOP, cancel t2", "RUNNING START"},
+		{"a stop that overtook a start leaves what was before both", "STOPPED", "START, STOP, cancel t2", "STOPPED"},
+		{"a stop that was given back is taken back", "RUNNING", "STOP, run t1, lose t1, cancel t1", "RUNNING SYNC"},
+
+		{"a restart that waits leaves it running", "RUNNING", "RESTART, cancel t1", "RUNNING"},
+		{"a restart of what is stopped leaves it stopped", "STOPPED", "RESTART, cancel t1", "STOPPED"},
+		{"a sync changes nothing", "RUNNING", "SYNC, run t1, cancel t1, cut t1", "RUNNING"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &story{T: t, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), w: Workspace{DesiredState: WantRunning}}
+			switch c.begins {
+			case "CREATE":
+				s.draft(func(d *Draft) { d.Enqueue(task.Create, "ann", task.Params{}) })
+			case "RUNNING":
+				s.do("see RUNNING")
+			case "FAILED":
+				s.do("see EXITED")
+			case "STOPPED":
+				s.w.DesiredState = WantStopped
+				s.do("see EXITED")
+			}
+			for word := range strings.SplitSeq(c.story, ", ") {
+				s.do(word)
+			}
+			if got := s.String(); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+	t.Run("what has been signalled, what takes back, and a deletion cannot be cancelled", func(t *testing.T) {
+		for _, tk := range []task.Task{
+			{Type: task.Stop, Status: task.Running}, {Type: task.Restart, Status: task.Running},
+			{Type: task.Delete, Status: task.Queued}, {Type: task.Sync, Status: task.Queued, Params: task.Params{Undo: true}},
+		} {
+			tk.ID = "t1"
+			d := NewDraft(Workspace{DesiredState: WantRunning}, []task.Task{tk}, time.Now())
+			if err := d.Cancel("t1"); CodeOf(err) != Conflict || d.Live[0].Cancel {
+				t.Errorf("%s %s: got %v, %+v", tk.Status, tk.Type, err, d.Live[0])
+			}
+		}
+	})
+}
