@@ -33,6 +33,9 @@ const (
 // Lanes lists them all.
 func Lanes() []Lane { return []Lane{Quick, Slow} }
 
+// Next is the lane whose turn comes after one of l.
+func (l Lane) Next() Lane { return 1 - l }
+
 // Lane is the lane of a type.
 func (t Type) Lane() Lane {
 	switch t {
@@ -45,8 +48,9 @@ func (t Type) Lane() Lane {
 
 // Slots are how many tasks may be claimed.
 type Slots struct {
-	Free int // in all
-	Slow int // of the slow lane among them
+	Free  int  // in all
+	Slow  int  // of the slow lane among them
+	First Lane // the lane whose turn it is
 }
 
 // Status is how far a task is.
@@ -90,6 +94,11 @@ type Task struct {
 	FinishedAt  *time.Time
 	Revision    int64 // grows with each write, so that the newer of two copies can be told
 	Lease       Lease // of the worker that runs it
+}
+
+// Discarded reports whether it is a CREATE whose failure was waited for, so that the workspace is deleted again.
+func (t Task) Discarded() bool {
+	return t.Status == Failed && t.FinishedAt != nil && t.FinishedAt.Before(t.Params.DiscardUntil)
 }
 
 // Params are what a task type needs to know besides its workspace.

@@ -108,7 +108,7 @@ func TestCancelling(t *testing.T) {
 		{"a start that has begun is stopped again, whatever was seen last", "STOPPED", "START, run t1, cancel t1, cut t1", "STOPPED SYNC"},
 		{"a start of what had failed leaves it as it was", "FAILED", "START, cancel t1", "RUNNING"},
 		{"a start behind a stop that runs leaves the stop", "RUNNING", "STOP, run t1, START, cancel t2", "STOPPED STOP"},
-		{"a start that is being cancelled is not joined", "STOPPED", "START, run t1, cancel t1, START", "RUNNING START START"},
+		{"a start that is being cancelled is not joined", "STOPPED", "START, run t1, cancel t1, START", "RUNNING START START"}, //nolint:dupword // one is being cancelled
 
 		{"a stop that waits leaves it running", "RUNNING", "STOP, cancel t1", "RUNNING"},
 		{"a stop behind a start that runs leaves the start", "STOPPED", "START, run t1, STOP, cancel t2", "RUNNING START"},

@@ -102,8 +102,8 @@ func (d *Draft) finish(i int, o task.Outcome) {
 			return
 		}
 	}
-	typ, discardUntil, cancelled := t.Type, t.Params.DiscardUntil, *t
-	d.end(i, o)
+	typ, cancelled := t.Type, *t
+	ended := d.end(i, o)
 	switch {
 	case o.Status == task.Succeeded && typ == task.Delete:
 		d.Removed = true
@@ -120,7 +120,7 @@ func (d *Draft) finish(i int, o task.Outcome) {
 		d.Workspace.Failure = o.Failure
 	case o.Status == task.Failed:
 		d.Workspace.Failure = o.Failure
-		if typ == task.Create && d.now.Before(discardUntil) && d.Workspace.DesiredState != WantDeleted {
+		if ended.Discarded() && d.Workspace.DesiredState != WantDeleted {
 			d.Workspace.DesiredState = WantDeleted
 			d.Enqueue(task.Delete, "", task.Params{})
 		}
@@ -236,7 +236,7 @@ func (d *Draft) pointless(t task.Task) bool {
 	}
 }
 
-func (d *Draft) end(i int, o task.Outcome) {
+func (d *Draft) end(i int, o task.Outcome) task.Task {
 	t := d.Live[i]
 	t.Status, t.Failure, t.FinishedAt = o.Status, o.Failure, &d.now
 	t.Lease.Holder, t.Step, t.Progress = "", "", nil
@@ -246,6 +246,7 @@ func (d *Draft) end(i int, o task.Outcome) {
 	}
 	d.Live = append(d.Live[:i:i], d.Live[i+1:]...)
 	d.Ended = append(d.Ended, t)
+	return t
 }
 
 // Seal computes what follows from the facts and says what is to be written: whether the workspace's row differs, and which

@@ -60,30 +60,27 @@ func newOnce(actor Actor, key *string, mutation string, input any) (Once, error)
 	return Once{Caller: actor.ID, Key: *key, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }
 
-// once makes a change that has a key, or gives the answer that the key was given before.
-func (s *Service) once(ctx context.Context, o Once, change func() (Result, error), again func(Once) (Result, error)) (Result, error) {
+// once makes a change that has a key, or gives the answer that the key was given before, as it is now. The key is looked up before
+// the input is checked: what has changed since then must not refuse what was done then.
+func (s *Service) once(ctx context.Context, o Once, change func() (Result, error)) (Result, error) {
 	if o.Key == "" {
 		return change()
 	}
 	before, err := s.first(ctx, o)
-	if CodeOf(err) != NotFound {
-		if err != nil {
-			return Result{}, err
+	if CodeOf(err) == NotFound {
+		r, changeErr := change()
+		if changeErr == nil {
+			return r, nil
 		}
-		return again(before)
-	}
-	r, err := change()
-	if err == nil {
-		return r, nil
-	}
-	// Somebody may have made it meanwhile with the same key, and so be the reason why it cannot be made now.
-	if before, firstErr := s.first(ctx, o); CodeOf(firstErr) != NotFound {
-		if firstErr != nil {
-			return Result{}, firstErr
+		// Somebody may have made it meanwhile with the same key, and so be the reason why it cannot be made now.
+		if before, err = s.first(ctx, o); CodeOf(err) == NotFound {
+			return Result{}, changeErr
 		}
-		return again(before)
 	}
-	return Result{}, err
+	if err != nil {
+		return Result{}, err
+	}
+	return s.reread(ctx, before.WorkspaceID, before.TaskID)
 }
 
 // first finds the answer that a key was given before; an error when it was asked for something else then.

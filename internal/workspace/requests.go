@@ -42,15 +42,6 @@ type ResourcesInput struct {
 // Create commits a workspace together with its CREATE task. With Wait it waits for the outcome; when that is failure for
 // good, the workspace is deleted again and the failure is returned as an *Error.
 func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Result, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantRunning}
-	if in.Start != nil && !*in.Start {
-		w.DesiredState = WantStopped
-	}
-	var err error
-	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
-		return Result{}, err
-	}
 	wait, err := checkWait(in.Wait)
 	if err != nil {
 		return Result{}, err
@@ -61,38 +52,52 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	params, deadline := task.Params{}, time.Now().UTC().Add(wait)
-	if wait > 0 {
-		params.DiscardUntil = deadline
-	}
-	return s.once(ctx, key, func() (Result, error) {
-		d := NewDraft(w, nil, now)
-		t := d.Enqueue(task.Create, actor.ID, params)
-		d.Once = key.answered(w.ID, &t.ID)
-		ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
-		if err != nil {
-			return Result{}, err
+	deadline := time.Now().UTC().Add(wait)
+	r, err := s.once(ctx, key, func() (Result, error) {
+		params := task.Params{}
+		if wait > 0 {
+			params.DiscardUntil = deadline
 		}
-		s.publish(ch)
-		if wait == 0 {
-			return result(ch, &t.ID), nil
-		}
-		return s.awaitCreate(ctx, w.ID, t.ID, deadline)
-	}, func(before Once) (Result, error) {
-		return s.awaitCreate(ctx, before.WorkspaceID, before.TaskID, deadline)
+		return s.insert(ctx, actor, in, params, key)
 	})
+	if err != nil {
+		return Result{}, err
+	}
+	return s.awaitCreate(ctx, r, deadline)
 }
 
-// awaitCreate waits for a CREATE and, when it failed for good in time, for the end of what undoes it.
-func (s *Service) awaitCreate(ctx context.Context, id, taskID string, deadline time.Time) (Result, error) {
+func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, params task.Params, key Once) (Result, error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantRunning}
+	if in.Start != nil && !*in.Start {
+		w.DesiredState = WantStopped
+	}
+	var err error
+	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
+		return Result{}, err
+	}
+	d := NewDraft(w, nil, now)
+	t := d.Enqueue(task.Create, actor.ID, params)
+	d.Once = key.answered(w.ID, &t.ID)
+	ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
+	if err != nil {
+		return Result{}, err
+	}
+	s.publish(ch)
+	return result(ch, &t.ID), nil
+}
+
+// awaitCreate waits for a CREATE and, when it failed for good while it was waited for, for the end of what undoes it.
+func (s *Service) awaitCreate(ctx context.Context, r Result, deadline time.Time) (Result, error) {
+	if r.Task == nil {
+		return r, nil
+	}
+	id := r.Task.WorkspaceID
 	removed := s.workspaces.Subscribe(id)
 	defer removed.Close()
-	r, err := s.await(ctx, id, taskID, deadline)
-	if err != nil || r.Task == nil || r.Task.Status != task.Failed {
-		return r, err
-	}
-	if r.Workspace != nil && r.Workspace.DesiredState != WantDeleted {
-		return r, nil // it failed too late to be undone, and the answer says so
+	r, err := s.await(ctx, r, deadline)
+	if err != nil || r.Task == nil || !r.Task.Discarded() {
+		return r, err // one that failed too late to be undone says so
 	}
 	undo, cancel := context.WithTimeout(ctx, undoWait)
 	defer cancel()
@@ -132,21 +137,19 @@ type UpdateInput struct {
 
 // Update changes a workspace's name, labels and limits. New limits reach the container by a SYNC task.
 func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Result, error) {
-	if err := s.checkUpdate(in); err != nil {
-		return Result{}, err
-	}
 	asked := in
 	asked.IdempotencyKey = nil
 	key, err := newOnce(actor, in.IdempotencyKey, "update", asked)
 	if err != nil {
 		return Result{}, err
 	}
-	return s.once(ctx, key, func() (Result, error) { return s.change(ctx, actor, in, key) }, func(before Once) (Result, error) {
-		return s.answer(ctx, before, time.Time{})
-	})
+	return s.once(ctx, key, func() (Result, error) { return s.change(ctx, actor, in, key) })
 }
 
 func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key Once) (Result, error) {
+	if err := s.checkUpdate(in); err != nil {
+		return Result{}, err
+	}
 	var taskID *string
 	ch, err := s.updateOwn(ctx, actor, in.ID, func(d *Draft) error {
 		w := &d.Workspace
@@ -211,28 +214,21 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		return Result{}, err
 	}
 	deadline := time.Now().Add(wait)
-	return s.once(ctx, key, func() (Result, error) {
+	r, err := s.once(ctx, key, func() (Result, error) {
 		ch, taskID, err := s.request(ctx, actor, ask.ID, verb, task.Params{Grace: grace}, key)
-		if err != nil {
+		switch {
+		case err != nil:
 			return Result{}, err
-		}
-		if taskID == nil {
+		case taskID == nil:
 			return Result{Workspace: &ch.Workspace}, nil
+		default:
+			return s.reread(ctx, ask.ID, *taskID) // the task that is joined is not part of the change
 		}
-		return s.await(ctx, ask.ID, *taskID, deadline)
-	}, func(before Once) (Result, error) { return s.answer(ctx, before, deadline) })
-}
-
-// answer is what became of a request that was made before, as it is now or at the deadline.
-func (s *Service) answer(ctx context.Context, before Once, deadline time.Time) (Result, error) {
-	if before.TaskID != "" {
-		return s.await(ctx, before.WorkspaceID, before.TaskID, deadline)
+	})
+	if err != nil {
+		return Result{}, err
 	}
-	w, err := s.store.Workspace(ctx, before.WorkspaceID)
-	if CodeOf(err) == NotFound {
-		return Result{}, nil
-	}
-	return Result{Workspace: &w}, err
+	return s.await(ctx, r, deadline)
 }
 
 // request commits what becomes of a request, and says which task does it; nil where none is needed.
@@ -284,8 +280,13 @@ func checkWait(wait *time.Duration) (time.Duration, error) {
 	return *wait, nil
 }
 
-// await waits until a task has ended, the deadline, or the end of ctx, and says how far it is. It is woken by the commit.
-func (s *Service) await(ctx context.Context, id, taskID string, deadline time.Time) (Result, error) {
+// await waits until the task of an answer has ended, the deadline, or the end of ctx, and gives the answer as it is then. It is
+// woken by the commit.
+func (s *Service) await(ctx context.Context, r Result, deadline time.Time) (Result, error) {
+	if r.Task == nil || !r.Task.Status.Live() || !time.Now().Before(deadline) {
+		return r, nil
+	}
+	id, taskID := r.Task.WorkspaceID, r.Task.ID
 	sub := s.tasks.Subscribe(taskID)
 	defer sub.Close()
 	waiting, cancel := context.WithDeadline(ctx, deadline)
@@ -296,10 +297,9 @@ func (s *Service) await(ctx context.Context, id, taskID string, deadline time.Ti
 		if nextErr != nil {
 			break
 		}
-		if t.Status.Live() {
-			continue
+		if !t.Status.Live() {
+			return s.reread(ctx, id, taskID)
 		}
-		return s.reread(ctx, id, taskID)
 	}
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
@@ -307,13 +307,17 @@ func (s *Service) await(ctx context.Context, id, taskID string, deadline time.Ti
 	return s.reread(ctx, id, taskID)
 }
 
-// reread is the answer as of now.
-func (s *Service) reread(ctx context.Context, id, taskID string) (Result, error) {
-	t, err := s.store.Task(ctx, taskID)
-	if err != nil {
-		return Result{}, err
+// reread is the answer as of now. No task: none was needed, or it ended so long ago that it was pruned.
+func (s *Service) reread(ctx context.Context, id, taskID string) (r Result, err error) {
+	if taskID != "" {
+		t, err := s.store.Task(ctx, taskID)
+		switch {
+		case err == nil:
+			r.Task = &t
+		case CodeOf(err) != NotFound:
+			return Result{}, err
+		}
 	}
-	r := Result{Task: &t}
 	w, err := s.store.Workspace(ctx, id)
 	switch {
 	case err == nil:

@@ -1,0 +1,120 @@
+package workspace_test
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// paths refuses project directories when it is told to.
+type paths struct{ refuse bool }
+
+func (p *paths) Check(string, string) error {
+	if p.refuse {
+		return &workspace.Error{Code: workspace.BadUserInput, Message: "It is a file.", Field: []string{"input", "projectPath"}}
+	}
+	return nil
+}
+
+var ann = workspace.Actor{ID: "ann"}
+
+// service is one over a real store, whose tasks are run by hand.
+func service(t *testing.T) (*workspace.Service, *store.DB, *paths) {
+	t.Helper()
+	db, _ := storetest.Open(t, store.SQLite)
+	p := &paths{}
+	s := workspace.NewService(db, p, workspace.Config{DefaultImage: "alpine", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(s.Close)
+	s.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
+	return s, db, p
+}
+
+// finish runs the one task that is due, to an outcome.
+func finish(ctx context.Context, t *testing.T, s *workspace.Service, o task.Outcome) {
+	t.Helper()
+	claimed, err := s.Claim(ctx, "pool", task.Slots{Free: 1, Slow: 1}, time.Minute)
+	if err == nil && len(claimed) == 1 {
+		err = s.Finish(ctx, claimed[0].Lease, o)
+	}
+	if err != nil || len(claimed) != 1 {
+		t.Errorf("got %+v, %v", claimed, err)
+	}
+}
+
+var noSuchImage = task.Outcome{Status: task.Failed, Failure: &task.Failure{Code: "IMAGE_NOT_FOUND", Message: "There is no such image."}}
+
+func TestAFailedCreationIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(t)
+		go func() {
+			synctest.Wait()
+			finish(t.Context(), t, s, noSuchImage) // and nobody runs the deletion that follows
+		}()
+		began := time.Now()
+		_, err := s.Create(t.Context(), ann, workspace.CreateInput{Name: "w", Wait: new(30 * time.Second), IdempotencyKey: new("k")})
+		if workspace.CodeOf(err) != workspace.ImageNotFound {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != 15*time.Second {
+			t.Errorf("the answer waited %s for the deletion, want 15 s", took)
+		}
+	})
+}
+
+func TestAKeyGivesTheAnswerOfThen(t *testing.T) {
+	s, db, p := service(t)
+	in := workspace.CreateInput{Name: "w", ProjectPath: new("src"), IdempotencyKey: new("k")}
+	first, err := s.Create(t.Context(), ann, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func() workspace.Result {
+		t.Helper()
+		r, err := s.Create(t.Context(), ann, in)
+		if err != nil || r.Workspace == nil || r.Workspace.ID != first.Workspace.ID {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		return r
+	}
+	t.Run("although its input would be refused by now", func(t *testing.T) {
+		p.refuse = true
+		if r := again(); r.Task.ID != first.Task.ID {
+			t.Errorf("got %+v", r.Task)
+		}
+	})
+	t.Run("without its task, once that was pruned", func(t *testing.T) {
+		finish(t.Context(), t, s, task.Outcome{Status: task.Succeeded})
+		if n, err := db.Prune(t.Context(), time.Now().Add(time.Hour), 10, 10); n != 1 || err != nil {
+			t.Fatalf("pruned %d, %v", n, err)
+		}
+		if r := again(); r.Task != nil {
+			t.Errorf("got %+v", r.Task)
+		}
+	})
+}
+
+func TestAFailureThatWasUndoneIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(t)
+		go func() {
+			synctest.Wait()
+			finish(t.Context(), t, s, noSuchImage)
+			finish(t.Context(), t, s, task.Outcome{Status: task.Succeeded}) // the deletion
+		}()
+		in := workspace.CreateInput{Name: "w", IdempotencyKey: new("k"), Wait: new(30 * time.Second)}
+		for range 2 { // the second does not wait at all
+			if _, err := s.Create(t.Context(), ann, in); workspace.CodeOf(err) != workspace.ImageNotFound {
+				t.Errorf("got %v", err)
+			}
+			in.Wait = nil
+		}
+	})
+}
