@@ -34,7 +34,7 @@ type DB struct {
 	dialect Dialect
 	write   *gorm.DB
 	read    *gorm.DB
-	now     func() time.Time
+	clock   clock
 }
 
 var _ workspace.Store = (*DB)(nil)
@@ -48,7 +48,7 @@ const (
 
 // Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
 func Open(dialect Dialect, dsn string) (*DB, error) {
-	db := &DB{dialect: dialect, now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
+	db := &DB{dialect: dialect}
 	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
 	var err error
 	switch dialect {
@@ -57,6 +57,9 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 			return nil, err
 		}
 		db.read = db.write
+		if err = db.setClock(context.Background(), db.write); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	case SQLite:
 		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
 			return nil, fmt.Errorf("make the directory of the database: %w", err)

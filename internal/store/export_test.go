@@ -1,0 +1,15 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// SetMachineClock gives a server a clock of its own, and lets it read the database's.
+func (db *DB) SetMachineClock(ctx context.Context, now func() time.Time) error {
+	db.clock.machine = now
+	return db.setClock(ctx, db.write)
+}
+
+// Now is the time that db goes by.
+func (db *DB) Now() time.Time { return db.now() }
