@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -30,13 +31,15 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 		if err != nil {
 			return err
 		}
-		ids := takeTurns(quick, slow, slots.Free)
+		ids := takeTurns(slots, quick, slow)
 		if len(ids) == 0 {
 			return nil
 		}
-		return tx.Raw(`UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
+		err = tx.Raw(`UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
 				revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
 			WHERE id IN ? AND `+waitingTasks+` RETURNING *`, toMicros(now), holder, toMicros(now.Add(lease)), ids).Scan(&rows).Error
+		slices.SortFunc(rows, func(a, b taskRow) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
+		return err
 	})
 	return toTasks(rows), wrap("claim tasks", err)
 }
@@ -86,8 +89,12 @@ func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progres
 	return rows[0].toTask(), nil
 }
 
-// Reclaim gives back the tasks whose lease has ended. The try that was cut does not count.
+// Reclaim gives back the tasks whose lease has ended. The try that was cut does not count. As it is called all the time, it keeps the
+// clock right too.
 func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
+	if err := db.setClock(ctx, db.write); err != nil {
+		return nil, err
+	}
 	now := toMicros(db.now())
 	var rows []taskRow
 	err := db.transact(ctx, func(tx *gorm.DB) error {

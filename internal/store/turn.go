@@ -13,13 +13,15 @@ import (
 // served now. So an owner's thousand tasks have a thousand turns, and another owner's one goes with the first of them. Each
 // lane counts its own turns. What goes back to the queue keeps its turn.
 
-// nextTurn is the turn of a task that an owner adds to a lane. Two that are added at once may get the same one.
-func nextTurn(tx *gorm.DB, lane task.Lane, owner string) (turn int64, err error) {
+// nextTurn is the turn of a task that an owner adds to a lane. The turn that is served now is that of what runs, or else of what
+// would be claimed; of what is not due yet only when there is nothing else. Two that are added at once may get the same one.
+func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn int64, err error) {
 	err = tx.Raw(`SELECT MAX(v) FROM (
 			SELECT COALESCE((SELECT MAX(turn) FROM tasks WHERE status = 'RUNNING' AND lane = ?),
+				(SELECT MIN(turn) FROM tasks WHERE `+waitingTasks+` AND lane = ? AND run_at <= ?),
 				(SELECT MIN(turn) FROM tasks WHERE `+waitingTasks+` AND lane = ?), 0) AS v
 			UNION ALL SELECT COALESCE((SELECT MAX(turn) + 1 FROM tasks WHERE owner_id = ? AND lane = ? AND `+liveTasks+`), 0)) turns`,
-		lane, lane, owner, lane).Scan(&turn).Error
+		lane, lane, toMicros(now), lane, owner, lane).Scan(&turn).Error
 	return turn, err
 }
 
@@ -38,12 +40,13 @@ func (db *DB) due(tx *gorm.DB, lane task.Lane, limit int, now time.Time) (ids []
 	return ids, err
 }
 
-// takeTurns gives at most limit of both, one of each in turn as long as there are both.
-func takeTurns(quick, slow []string, limit int) []string {
-	taken := make([]string, 0, limit)
-	for i := 0; len(taken) < limit && (i < len(quick) || i < len(slow)); i++ {
-		for _, list := range [][]string{quick, slow} {
-			if i < len(list) && len(taken) < limit {
+// takeTurns gives as many as there are slots, one of each lane in turn as long as there are both, the lane whose turn it is first.
+func takeTurns(slots task.Slots, quick, slow []string) []string {
+	lanes := [][]string{task.Quick: quick, task.Slow: slow}
+	taken := make([]string, 0, slots.Free)
+	for i := 0; len(taken) < slots.Free && (i < len(quick) || i < len(slow)); i++ {
+		for _, list := range [][]string{lanes[slots.First], lanes[slots.First.Next()]} {
+			if i < len(list) && len(taken) < slots.Free {
 				taken = append(taken, list[i])
 			}
 		}

@@ -57,6 +57,20 @@ func TestOwnersTakeTurns(t *testing.T) {
 			}
 			served(t, db, 20)
 		})
+		t.Run("the turn that is served now is not that of what waits for a retry", func(t *testing.T) {
+			for i := range 3 {
+				add(t, db, "slow", fmt.Sprint("s", i))
+			}
+			old := claim(t, db, 1)[0]
+			finish(t, db, old, task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(time.Hour), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			for i := range 3 {
+				add(t, db, "new", fmt.Sprint("n", i))
+			}
+			if got := served(t, db, 4); !slices.Equal(got, []string{"slow", "new", "slow", "new"}) {
+				t.Errorf("got %v", got)
+			}
+			served(t, db, 5)
+		})
 		t.Run("one that is tried again keeps its turn", func(t *testing.T) {
 			add(t, db, "ann", "r0")
 			add(t, db, "ann", "r1")
@@ -161,6 +175,11 @@ func TestLanes(t *testing.T) {
 		}
 		if got := claimSlots(task.Slots{Free: 2, Slow: 2}); !slices.Equal(got, []task.Type{task.Create, task.Sync}) {
 			t.Errorf("got %v: lanes take turns", got)
+		}
+		for lane, want := range map[task.Lane]task.Type{task.Quick: task.Sync, task.Slow: task.Create} {
+			if got := claimSlots(task.Slots{Free: 1, Slow: 1, First: lane}); !slices.Equal(got, []task.Type{want}) {
+				t.Errorf("got %v where it was the turn of %s", got, want)
+			}
 		}
 		if got := claimSlots(task.Slots{Free: 10, Slow: 2}); len(got) != 5 {
 			t.Errorf("got %v", got)

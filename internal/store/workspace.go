@@ -187,7 +187,7 @@ func line(tx *gorm.DB, t task.Task, row *taskRow, live *int) (err error) {
 		return err
 	}
 	*live++
-	row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID)
+	row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID, t.CreatedAt)
 	return err
 }
 

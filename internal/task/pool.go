@@ -15,7 +15,7 @@ import (
 // Queue is where tasks are kept. Every method is one transaction.
 type Queue interface {
 	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first.
-	// Lanes take turns, and so do owners in each.
+	// Lanes take turns, and so do owners in each; they are in that order.
 	Claim(ctx context.Context, holder string, slots Slots, lease time.Duration) ([]Task, error)
 	// Extend keeps leases alive and returns those among them that are no longer ours (Lost) or whose task is no longer wanted
 	// (Unwanted).
@@ -99,6 +99,7 @@ type Pool struct {
 
 	mu      sync.Mutex
 	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
+	turn    Lane           // that the next claim begins with
 }
 
 type run struct {
@@ -219,7 +220,7 @@ func reserved(workers int) int {
 func (p *Pool) slots() Slots {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Slots{Free: p.opts.Workers - len(p.running), Slow: p.opts.Workers - reserved(p.opts.Workers)}
+	s := Slots{Free: p.opts.Workers - len(p.running), Slow: p.opts.Workers - reserved(p.opts.Workers), First: p.turn}
 	for _, r := range p.running {
 		if r.lane == Slow {
 			s.Slow--
@@ -240,6 +241,7 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
 			before = append(before, r)
 		}
 	}
+	p.turn = t.Type.Lane().Next()
 	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Type.Lane(), cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
 	return before
 }

@@ -28,9 +28,13 @@ type queue struct {
 	reports  int
 	unwanted []string
 	cancel   []string
-	away     bool // Extend fails
-	most     int  // asked for by one claim
+	away     bool    // Extend fails
+	most     int     // asked for by one claim
+	claims   []claim // those that gave something
 }
+
+// claim is the lane that one began with, and that of the last task that it gave.
+type claim struct{ first, last task.Lane }
 
 func newQueue(types ...task.Type) *queue {
 	q := &queue{until: map[string]time.Time{}, outcomes: map[string][]task.Outcome{}}
@@ -57,6 +61,9 @@ func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease 
 			q.until[t.ID] = time.Now().Add(lease)
 			claimed = append(claimed, *t)
 		}
+	}
+	if n := len(claimed); n > 0 {
+		q.claims = append(q.claims, claim{slots.First, claimed[n-1].Type.Lane()})
 	}
 	return claimed, nil
 }
@@ -212,6 +219,21 @@ func TestPool(t *testing.T) {
 				t.Errorf("they ended in the order %v, want %v", order, want)
 			}
 		})
+	})
+	t.Run("lanes take turns from claim to claim", func(t *testing.T) {
+		types := []task.Type{task.Create, task.Stop, task.Create, task.Create, task.Stop, task.Create, task.Stop, task.Stop}
+		run(t, types, func(context.Context, task.Task, task.Report) error { <-time.After(time.Second); return nil },
+			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+				advance(time.Minute)
+				if len(q.claims) < 4 || q.claims[0].first != task.Quick {
+					t.Fatalf("got %v", q.claims)
+				}
+				for i, c := range q.claims[1:] {
+					if c.first == q.claims[i].last {
+						t.Errorf("claim %d began with the lane that the one before ended with: %v", i+1, q.claims)
+					}
+				}
+			})
 	})
 	t.Run("what is transient is tried again with growing waits, then fails", func(t *testing.T) {
 		run(t, one, func(context.Context, task.Task, task.Report) error { return errTransient },
