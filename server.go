@@ -373,13 +373,14 @@ func (s *server) run(ctx context.Context) error {
 	working := start(s.pool.Run, failed)
 	serving := start(s.edge.Run, failed)
 	tidying := start(s.service.KeepTidy, failed)
+	batching := start(s.service.RunBatches, failed)
 	select {
 	case <-ctx.Done():
 	case <-failed:
 	}
 	s.log.Info("stopping")
 	s.stopping.Store(true)
-	err := errors.Join(working.end(), serving.end(), tidying.end(), watching.end())
+	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end())
 	s.service.Close()
 	return err
 }

@@ -301,6 +301,47 @@ func TestTasksAreCancelledAndRunAgain(t *testing.T) {
 	})
 }
 
+func TestBatches(t *testing.T) {
+	e := newEdge(t)
+	one, two := e.create(ann, map[string]any{"name": "one"}), e.create(ann, map[string]any{"name": "two"})
+	his := e.create(bob, map[string]any{"name": "one"})
+	start := func(who auth.Principal, input map[string]any) any {
+		t.Helper()
+		return e.get(who, `mutation($input: StartBatchInput!) { startBatch(input: $input) { batch {
+			id operation status dryRun total succeeded failed skipped cancelled finishedAt
+			items(first: 10) { totalCount nodes { workspaceId status task { id } error { code } workspace { name } } } } userErrors { code field } } }`,
+			map[string]any{"input": input}, "startBatch")
+	}
+	began := start(ann, map[string]any{"operation": "STOP", "workspaceIds": []any{two, his, one}, "idempotencyKey": "k"}).(map[string]any)["batch"].(map[string]any)
+	id := began["id"].(string)
+	e.want(began, fmt.Sprintf("map[cancelled:0 dryRun:false failed:0 finishedAt:<nil> id:%s items:map[nodes:["+
+		"map[error:<nil> status:QUEUED task:<nil> workspace:map[name:two] workspaceId:%s] map[error:map[code:NOT_FOUND] status:SKIPPED task:<nil> workspace:<nil> workspaceId:%s] "+
+		"map[error:<nil> status:QUEUED task:<nil> workspace:map[name:one] workspaceId:%s]] totalCount:3] operation:STOP skipped:1 status:RUNNING succeeded:0 total:3]", id, two, his, one))
+	dry := start(ann, map[string]any{"operation": "STOP", "filter": map[string]any{"nameContains": "one"}, "dryRun": true}).(map[string]any)["batch"].(map[string]any)
+	e.want(fmt.Sprint(dry["status"], dry["dryRun"], dry["total"], dry["succeeded"], dry["finishedAt"] == nil), "SUCCEEDEDtrue 1 1 false")
+	e.want(start(ann, map[string]any{"operation": "STOP"}), "map[batch:<nil> userErrors:[map[code:BAD_USER_INPUT field:[input workspaceIds]]]]")
+	e.want(start(ann, map[string]any{"operation": "STOP", "filter": map[string]any{"ownerId": "bob"}}), "map[batch:<nil> userErrors:[map[code:FORBIDDEN field:[input filter ownerId]]]]")
+
+	e.want(e.get(ann, `query($id: ID!) { node(id: $id) { ... on Batch { operation } } batch(id: $id) { status } batches(first: 1) { totalCount pageInfo { hasNextPage } } tasks(filter: { batchId: $id }) { totalCount } }`,
+		map[string]any{"id": id}), "map[batch:map[status:RUNNING] batches:map[pageInfo:map[hasNextPage:true] totalCount:2] node:map[operation:STOP] tasks:map[totalCount:0]]")
+	e.want(e.get(bob, `query($id: ID!) { node(id: $id) { id } batch(id: $id) { id } batches { totalCount } }`, map[string]any{"id": id}), "map[batch:<nil> batches:map[totalCount:0] node:<nil>]")
+	e.want(e.get(root, `query($id: ID!) { batch(id: $id) { total } batches { totalCount } }`, map[string]any{"id": id}), "map[batch:map[total:3] batches:map[totalCount:2]]")
+
+	ask := func(who auth.Principal, verb string) any {
+		t.Helper()
+		return e.get(who, fmt.Sprintf(`mutation($id: ID!) { result: %sBatch(input: { id: $id }) { batch { status cancelled } userErrors { code field } } }`, verb), map[string]any{"id": id}, "result")
+	}
+	for _, verb := range []string{"cancel", "retry"} {
+		e.want(ask(bob, verb), "map[batch:<nil> userErrors:[map[code:NOT_FOUND field:[input id]]]]")
+	}
+	e.want(ask(ann, "retry"), "map[batch:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
+	e.want(ask(ann, "cancel"), "map[batch:map[cancelled:2 status:CANCELLED] userErrors:[]]")
+	e.want(ask(ann, "cancel"), "map[batch:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
+	e.want(ask(ann, "retry"), "map[batch:map[cancelled:0 status:RUNNING] userErrors:[]]")
+	data, errs := e.ask(ann, `subscription($id: ID!) { batchProgress(id: $id) { status cancelled } }`, map[string]any{"id": id})
+	e.want(data+errs, `{"batchProgress":{"status":"CANCELLED","cancelled":2}}null`)
+}
+
 func TestBadInputNamesTheField(t *testing.T) {
 	e := newEdge(t)
 	e.create(ann, map[string]any{"name": "taken"})

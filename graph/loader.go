@@ -7,6 +7,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vikstrous/dataloadgen"
 
+	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
@@ -14,6 +15,7 @@ import (
 // must not see what the last one saw.
 type loaders struct {
 	workspaces *dataloadgen.Loader[string, workspace.Workspace]
+	tasks      *dataloadgen.Loader[string, task.Task]
 	positions  *dataloadgen.Loader[string, int]
 }
 
@@ -28,6 +30,9 @@ func (r *Resolver) withLoaders(ctx context.Context, next graphql.ResponseHandler
 	return next(context.WithValue(ctx, loadersKey{}, &loaders{
 		workspaces: dataloadgen.NewMappedLoader(func(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
 			return r.Service.WorkspacesByID(ctx, actor, ids)
+		}, options...),
+		tasks: dataloadgen.NewMappedLoader(func(ctx context.Context, ids []string) (map[string]task.Task, error) {
+			return r.Service.TasksByID(ctx, actor, ids)
 		}, options...),
 		positions: dataloadgen.NewMappedLoader(r.Service.QueuePositions, options...),
 	}))

@@ -54,6 +54,22 @@ func taskConnection(p workspace.Page[task.Task]) model.TaskConnection {
 	return model.TaskConnection{Edges: edges, Nodes: p.Items, PageInfo: pageInfo(p), TotalCount: p.Total}
 }
 
+func batchConnection(p workspace.Page[workspace.Batch]) model.BatchConnection {
+	edges := make([]model.BatchEdge, len(p.Items))
+	for i, b := range p.Items {
+		edges[i] = model.BatchEdge{Cursor: p.Cursors[i], Node: b}
+	}
+	return model.BatchConnection{Edges: edges, Nodes: p.Items, PageInfo: pageInfo(p), TotalCount: p.Total}
+}
+
+func batchItemConnection(p workspace.Page[workspace.BatchItem]) model.BatchItemConnection {
+	edges := make([]model.BatchItemEdge, len(p.Items))
+	for i, item := range p.Items {
+		edges[i] = model.BatchItemEdge{Cursor: p.Cursors[i], Node: item}
+	}
+	return model.BatchItemConnection{Edges: edges, Nodes: p.Items, PageInfo: pageInfo(p), TotalCount: p.Total}
+}
+
 func workspaceQuery(w workspace.Window, f *model.WorkspaceFilter, order *model.WorkspaceOrder) workspace.Query {
 	q := workspace.Query{Window: w}
 	if f != nil {
@@ -66,10 +82,21 @@ func workspaceQuery(w workspace.Window, f *model.WorkspaceFilter, order *model.W
 	return q
 }
 
+func batchInput(in model.StartBatchInput) workspace.BatchInput {
+	b := workspace.BatchInput{
+		Operation: in.Operation, IDs: in.WorkspaceIds, Concurrency: in.Concurrency, StopOnError: orZero(in.StopOnError), DryRun: orZero(in.DryRun),
+		IdempotencyKey: in.IdempotencyKey,
+	}
+	if in.Filter != nil {
+		b.Filter = new(workspaceQuery(workspace.Window{}, in.Filter, nil))
+	}
+	return b
+}
+
 func taskQuery(w workspace.Window, f *model.TaskFilter) workspace.TaskQuery {
 	q := workspace.TaskQuery{Window: w}
 	if f != nil {
-		q.WorkspaceID, q.Types, q.Status = orZero(f.WorkspaceID), f.Type, f.Status
+		q.WorkspaceID, q.BatchID, q.Types, q.Status = orZero(f.WorkspaceID), orZero(f.BatchID), f.Type, f.Status
 	}
 	return q
 }

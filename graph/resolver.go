@@ -80,6 +80,14 @@ func taskPayload(t task.Task, err error) (model.TaskPayload, error) {
 	return model.TaskPayload{Task: &t}, err
 }
 
+// batchPayload is payload for a request about a batch.
+func batchPayload(b workspace.Batch, err error) (model.BatchPayload, error) {
+	if e := userError(err); e != nil {
+		return model.BatchPayload{UserErrors: []*workspace.Error{e}}, nil //nolint:nilerr // it is in the payload
+	}
+	return model.BatchPayload{Batch: &b}, err
+}
+
 // found turns what does not exist into null.
 func found[T any](value T, err error) (*T, error) {
 	switch {
@@ -146,12 +154,18 @@ func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error
 	if err != nil {
 		return nil, err
 	}
+	batches, err := r.Service.BatchesByID(ctx, actorOf(ctx), byKind[workspace.BatchPrefix])
+	if err != nil {
+		return nil, err
+	}
 	nodes := make([]model.Node, len(ids))
 	for i, id := range ids {
 		if w, ok := workspaces[id]; ok {
 			nodes[i] = w
 		} else if t, ok := tasks[id]; ok {
 			nodes[i] = t
+		} else if b, ok := batches[id]; ok {
+			nodes[i] = b
 		}
 	}
 	return nodes, nil

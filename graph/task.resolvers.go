@@ -42,6 +42,10 @@ func (r *taskResolver) Workspace(ctx context.Context, obj *task.Task) (*workspac
 	return loaded(loadersOf(ctx).workspaces.Load(ctx, obj.WorkspaceID))
 }
 
+func (r *taskResolver) BatchID(ctx context.Context, obj *task.Task) (*string, error) {
+	return optional(obj.BatchID), nil
+}
+
 func (r *taskResolver) Step(ctx context.Context, obj *task.Task) (*string, error) {
 	return optional(obj.Step), nil
 }

@@ -21,3 +21,9 @@ type TaskPayload struct {
 	Task       *task.Task
 	UserErrors []*workspace.Error
 }
+
+// BatchPayload is what came of a request about a batch.
+type BatchPayload struct {
+	Batch      *workspace.Batch
+	UserErrors []*workspace.Error
+}

@@ -13,6 +13,52 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
+// A page of batches.
+type BatchConnection struct {
+	// The batches with their cursors.
+	Edges []BatchEdge `json:"edges"`
+	// The batches alone.
+	Nodes []workspace.Batch `json:"nodes"`
+	// Where the page lies in the list.
+	PageInfo PageInfo `json:"pageInfo"`
+	// How many there are in all, whatever the page.
+	TotalCount int `json:"totalCount"`
+}
+
+// A batch in a list.
+type BatchEdge struct {
+	// Its position in the list.
+	Cursor string `json:"cursor"`
+	// The batch.
+	Node workspace.Batch `json:"node"`
+}
+
+// A page of a batch's items.
+type BatchItemConnection struct {
+	// The items with their cursors.
+	Edges []BatchItemEdge `json:"edges"`
+	// The items alone.
+	Nodes []workspace.BatchItem `json:"nodes"`
+	// Where the page lies in the list.
+	PageInfo PageInfo `json:"pageInfo"`
+	// How many there are in all, whatever the page.
+	TotalCount int `json:"totalCount"`
+}
+
+// An item in a list.
+type BatchItemEdge struct {
+	// Its position in the list.
+	Cursor string `json:"cursor"`
+	// The item.
+	Node workspace.BatchItem `json:"node"`
+}
+
+// Which batch to cancel.
+type CancelBatchInput struct {
+	// The batch's id.
+	ID string `json:"id"`
+}
+
 // Which task to cancel.
 type CancelTaskInput struct {
 	// The task's id.
@@ -67,6 +113,12 @@ type QueueInfo struct {
 	OldestQueuedAge *time.Duration `json:"oldestQueuedAge,omitempty"`
 }
 
+// Which batch to run again.
+type RetryBatchInput struct {
+	// The batch's id.
+	ID string `json:"id"`
+}
+
 // Which task to run again.
 type RetryTaskInput struct {
 	// The task's id.
@@ -83,6 +135,24 @@ type ServerInfo struct {
 	Engine EngineHealth `json:"engine"`
 	// The queue of tasks.
 	Queue QueueInfo `json:"queue"`
+}
+
+// What to do to which workspaces.
+type StartBatchInput struct {
+	// What to do to each.
+	Operation task.Type `json:"operation"`
+	// The workspaces, at most 1000. Either these or a filter, not both. One that is named twice is one item.
+	WorkspaceIds []string `json:"workspaceIds,omitempty"`
+	// Which workspaces, at most 1000: those for which it holds when the batch is started.
+	Filter *WorkspaceFilter `json:"filter,omitempty"`
+	// How many items are under way at once, 1 to 1000. Null: as many as the pool allows.
+	Concurrency *int `json:"concurrency,omitempty"`
+	// Cancel what has not begun once one item has failed.
+	StopOnError *bool `json:"stopOnError,omitempty"`
+	// Say what would happen, item by item, and do nothing.
+	DryRun *bool `json:"dryRun,omitempty"`
+	// The same key and input give the first answer again, for 24 hours. 1 to 200 printable characters.
+	IdempotencyKey *string `json:"idempotencyKey,omitempty"`
 }
 
 // What can be watched: the present at once, then each change, and the end when it ends.
@@ -117,6 +187,8 @@ type TaskFilter struct {
 	Status []task.Status `json:"status,omitempty"`
 	// On this workspace.
 	WorkspaceID *string `json:"workspaceId,omitempty"`
+	// Part of this batch.
+	BatchID *string `json:"batchId,omitempty"`
 }
 
 // A page of workspaces.

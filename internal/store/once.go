@@ -10,8 +10,8 @@ import (
 )
 
 type keyRow struct {
-	Caller, Key, Fingerprint, WorkspaceID, TaskID string
-	CreatedAt                                     micros
+	Caller, Key, Fingerprint, WorkspaceID, TaskID, BatchID string
+	CreatedAt                                              micros
 }
 
 // useKey writes a key, where there is one. Of two transactions with the same key the second waits for the first, and then finds it.
@@ -20,11 +20,11 @@ func (db *DB) useKey(tx *gorm.DB, o workspace.Once) error {
 		return nil
 	}
 	now := db.now()
-	r := tx.Exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, created_at) VALUES (?, ?, ?, ?, ?, ?)
+	r := tx.Exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, batch_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, workspace_id = excluded.workspace_id,
-			task_id = excluded.task_id, created_at = excluded.created_at
+			task_id = excluded.task_id, batch_id = excluded.batch_id, created_at = excluded.created_at
 		WHERE idempotency_keys.created_at < ?`,
-		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, toMicros(now), toMicros(now.Add(-workspace.KeysFor)))
+		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, o.BatchID, toMicros(now), toMicros(now.Add(-workspace.KeysFor)))
 	if r.Error == nil && r.RowsAffected == 0 {
 		return workspace.ErrKeyUsed
 	}
@@ -42,7 +42,7 @@ func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, err
 		return workspace.Once{}, notFound("idempotency key")
 	}
 	r := rows[0]
-	return workspace.Once{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, WorkspaceID: r.WorkspaceID, TaskID: r.TaskID}, nil
+	return workspace.Once{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, WorkspaceID: r.WorkspaceID, TaskID: r.TaskID, BatchID: r.BatchID}, nil
 }
 
 // PruneKeys deletes keys that were used before then.

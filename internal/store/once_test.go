@@ -68,9 +68,9 @@ func TestIdempotencyKeys(t *testing.T) {
 			}
 		})
 		t.Run("a change that is rolled back leaves no key", func(t *testing.T) {
-			d := workspace.NewDraft(workspace.Workspace{ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: "ann", Spec: workspace.Spec{Name: "w"}}, nil, time.Now())
-			d.Once = workspace.Once{Caller: "ann", Key: "lost", Fingerprint: "f"}
-			if _, err := db.Create(t.Context(), d, pool); workspace.CodeOf(err) != workspace.Conflict {
+			w := workspace.Workspace{ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: "ann", Spec: workspace.Spec{Name: "w"}}
+			_, err := db.Create(t.Context(), w, pool, func(d *workspace.Draft) { d.Once = workspace.Once{Caller: "ann", Key: "lost", Fingerprint: "f"} })
+			if workspace.CodeOf(err) != workspace.Conflict {
 				t.Fatalf("got %v, want the name to be taken", err)
 			}
 			if _, err := db.Once(t.Context(), "ann", "lost"); workspace.CodeOf(err) != workspace.NotFound {

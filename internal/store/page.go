@@ -88,6 +88,31 @@ func pageOf[R, T any](rows []R, w workspace.Window, convert func(R) T, cursor fu
 	return p
 }
 
+// list reads a page of what a query selects, ordered by a column of numbers.
+func list[R, T any](where func() *gorm.DB, noun, column string, descending bool, w workspace.Window, convert func(R) T, cursor func(R) string) (workspace.Page[T], error) {
+	var total int64
+	if err := where().Count(&total).Error; err != nil {
+		return workspace.Page[T]{}, wrap("count "+noun, err)
+	}
+	selected, err := window[int64](where(), column, descending, w)
+	if err != nil {
+		return workspace.Page[T]{}, err
+	}
+	var rows []R
+	if err := selected.Find(&rows).Error; err != nil {
+		return workspace.Page[T]{}, wrap("list "+noun, err)
+	}
+	p := pageOf(rows, w, convert, cursor)
+	p.Total = int(total)
+	return p, nil
+}
+
+// WorkspaceIDs lists some of those that a query selects, in the order of their creation.
+func (db *DB) WorkspaceIDs(ctx context.Context, q workspace.Query, limit int) (ids []string, err error) {
+	err = filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q).Order("created_at, id").Limit(limit).Pluck("id", &ids).Error
+	return ids, wrap("list workspaces", err)
+}
+
 // Workspaces lists a page.
 func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page[workspace.Workspace], error) {
 	none := workspace.Page[workspace.Workspace]{}
@@ -143,7 +168,6 @@ func filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
 
 // Tasks lists a page, newest first.
 func (db *DB) Tasks(ctx context.Context, q workspace.TaskQuery) (workspace.Page[task.Task], error) {
-	none := workspace.Page[task.Task]{}
 	where := func() *gorm.DB {
 		g := db.read.WithContext(ctx).Table("tasks")
 		if q.OwnerID != "" {
@@ -151,6 +175,9 @@ func (db *DB) Tasks(ctx context.Context, q workspace.TaskQuery) (workspace.Page[
 		}
 		if q.WorkspaceID != "" {
 			g = g.Where("workspace_id = ?", q.WorkspaceID)
+		}
+		if q.BatchID != "" {
+			g = g.Where("batch_id = ? AND batch_id <> ''", q.BatchID) // as its index says
 		}
 		if q.Types != nil {
 			g = g.Where("type IN ?", q.Types)
@@ -160,19 +187,5 @@ func (db *DB) Tasks(ctx context.Context, q workspace.TaskQuery) (workspace.Page[
 		}
 		return g
 	}
-	var total int64
-	if err := where().Count(&total).Error; err != nil {
-		return none, wrap("count tasks", err)
-	}
-	selected, err := window[int64](where(), "created_at", true, q.Window)
-	if err != nil {
-		return none, err
-	}
-	var rows []taskRow
-	if err := selected.Find(&rows).Error; err != nil {
-		return none, wrap("list tasks", err)
-	}
-	p := pageOf(rows, q.Window, taskRow.toTask, func(r taskRow) string { return encodeCursor(r.CreatedAt, r.ID) })
-	p.Total = int(total)
-	return p, nil
+	return list(where, "tasks", "created_at", true, q.Window, taskRow.toTask, func(r taskRow) string { return encodeCursor(r.CreatedAt, r.ID) })
 }

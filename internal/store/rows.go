@@ -21,6 +21,21 @@ func optMicros(t *time.Time) *micros {
 	return &m
 }
 
+// zeroMicros and zeroTime have 0 for the zero time.
+func zeroMicros(t time.Time) micros {
+	if t.IsZero() {
+		return 0
+	}
+	return toMicros(t)
+}
+
+func zeroTime(m micros) (t time.Time) {
+	if m != 0 {
+		t = m.time()
+	}
+	return t
+}
+
 func optTime(m *micros) *time.Time {
 	if m == nil {
 		return nil
@@ -43,6 +58,7 @@ type workspaceRow struct {
 	MemoryBytes     int64
 	Pids            int
 	DesiredState    string
+	AskedAt         micros
 	Observed        workspace.Observed `gorm:"serializer:json"`
 	Failure         *task.Failure      `gorm:"serializer:json"`
 	Status          string
@@ -62,7 +78,7 @@ func toWorkspaceRow(w workspace.Workspace) workspaceRow {
 		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameFolded: strings.ToLower(w.Name), ProjectPath: w.ProjectPath, Image: w.Image,
 		Command: nonNil(w.Command), Environment: nonNil(w.Environment), Labels: nonNil(w.Labels),
 		Cpus: w.Resources.Cpus, MemoryBytes: w.Resources.MemoryBytes, Pids: w.Resources.Pids,
-		DesiredState: string(w.DesiredState), Observed: w.Observed, Failure: w.Failure,
+		DesiredState: string(w.DesiredState), AskedAt: zeroMicros(w.AskedAt), Observed: w.Observed, Failure: w.Failure,
 		Status: string(w.Status), StatusReason: w.StatusReason, StatusSince: toMicros(w.StatusSince),
 		ActiveTaskCount: w.ActiveTaskCount, CreatedAt: toMicros(w.CreatedAt), UpdatedAt: toMicros(w.UpdatedAt), Version: w.Version,
 	}
@@ -75,7 +91,7 @@ func (r workspaceRow) toWorkspace() workspace.Workspace {
 			Name: r.Name, ProjectPath: r.ProjectPath, Image: r.Image, Command: r.Command, Environment: r.Environment, Labels: r.Labels,
 			Resources: workspace.Resources{Cpus: r.Cpus, MemoryBytes: r.MemoryBytes, Pids: r.Pids},
 		},
-		DesiredState: workspace.DesiredState(r.DesiredState), Observed: r.Observed, Failure: r.Failure,
+		DesiredState: workspace.DesiredState(r.DesiredState), AskedAt: zeroTime(r.AskedAt), Observed: r.Observed, Failure: r.Failure,
 		Status: workspace.Status(r.Status), StatusReason: r.StatusReason, StatusSince: r.StatusSince.time(),
 		ActiveTaskCount: r.ActiveTaskCount, CreatedAt: r.CreatedAt.time(), UpdatedAt: r.UpdatedAt.time(), Version: r.Version,
 	}
@@ -115,6 +131,8 @@ type taskRow struct {
 	Lane        int
 	Turn        int64
 	Cancel      bool
+	BatchID     string
+	InBatch     bool
 }
 
 func (taskRow) TableName() string { return "tasks" }
@@ -125,7 +143,7 @@ func toTaskRow(t task.Task) taskRow {
 		RequestedBy: t.RequestedBy, Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Step: t.Step, Progress: t.Progress,
 		Failure: t.Failure, Params: t.Params, CreatedAt: toMicros(t.CreatedAt), RunAt: toMicros(t.RunAt),
 		StartedAt: optMicros(t.StartedAt), FinishedAt: optMicros(t.FinishedAt), Revision: t.Revision,
-		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()), Cancel: t.Cancel,
+		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()), Cancel: t.Cancel, BatchID: t.BatchID, InBatch: t.InBatch,
 	}
 }
 
@@ -133,7 +151,7 @@ func (r taskRow) toTask() task.Task {
 	return task.Task{
 		ID: r.ID, Type: task.Type(r.Type), Status: task.Status(r.Status), WorkspaceID: r.WorkspaceID, OwnerID: r.OwnerID,
 		RequestedBy: r.RequestedBy, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Step: r.Step, Progress: r.Progress,
-		Failure: r.Failure, Params: r.Params, Cancel: r.Cancel, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
+		Failure: r.Failure, Params: r.Params, Cancel: r.Cancel, BatchID: r.BatchID, InBatch: r.InBatch, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
 		StartedAt: optTime(r.StartedAt), FinishedAt: optTime(r.FinishedAt), Revision: r.Revision,
 		Lease: task.Lease{TaskID: r.ID, Holder: r.LeaseHolder, Token: r.LeaseToken},
 	}

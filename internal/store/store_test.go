@@ -35,18 +35,18 @@ func add(t *testing.T, db *store.DB, owner, name string) workspace.Change {
 }
 
 func create(ctx context.Context, db *store.DB, owner, name string, pool netip.Prefix) (workspace.Change, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	d := workspace.NewDraft(workspace.Workspace{
-		ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: owner, CreatedAt: now, DesiredState: workspace.WantRunning,
+	w := workspace.Workspace{
+		ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: owner, DesiredState: workspace.WantRunning,
 		Spec: workspace.Spec{
 			Name: name, ProjectPath: name, Image: "alpine", Command: []string{"sleep", "1"},
 			Environment: []workspace.EnvironmentVariable{{Name: "A", Value: "b", Secret: true}},
 			Labels:      []workspace.Label{{Key: "team", Value: name}},
 			Resources:   workspace.Resources{Cpus: 0.5, MemoryBytes: 1 << 26, Pids: 64},
 		},
-	}, nil, now)
-	d.Enqueue(task.Create, owner, task.Params{Grace: time.Second, DiscardUntil: now})
-	return db.Create(ctx, d, pool)
+	}
+	return db.Create(ctx, w, pool, func(d *workspace.Draft) {
+		d.Enqueue(task.Create, owner, task.Params{Grace: time.Second, DiscardUntil: d.Now()})
+	})
 }
 
 func finish(t *testing.T, db *store.DB, claimed task.Task, o task.Outcome) workspace.Change {
@@ -318,7 +318,7 @@ func TestQueue(t *testing.T) {
 			if len(first) != 1 {
 				t.Fatalf("got %d", len(first))
 			}
-			finish(t, db, first[0], task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(time.Hour), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			finish(t, db, first[0], task.Outcome{Status: task.Retrying, After: time.Hour, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
 			rest := claim(t, db, 5)
 			if len(rest) != 1 || rest[0].WorkspaceID == first[0].WorkspaceID {
 				t.Fatalf("got %+v", rest)

@@ -50,8 +50,7 @@ func (db *DB) block(tx *gorm.DB, pool netip.Prefix, taken []netip.Prefix, until 
 			rows = append(rows, subnetRow{Slot: slot, BlockedUntil: toMicros(until)})
 		}
 	}
-	const batch = 500 // rows of one statement
-	return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, batch).Error
+	return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, rowsAtOnce).Error
 }
 
 type subnetRow struct {

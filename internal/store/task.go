@@ -105,17 +105,22 @@ func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
 	return toTasks(rows), wrap("give back tasks", err)
 }
 
-// Prune deletes tasks that have ended: those that did so before then, and the oldest where there are more than keep.
+// Prune deletes tasks that have ended.
 func (db *DB) Prune(ctx context.Context, before time.Time, keep, limit int) (int, error) {
-	var n int64
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		r := tx.Exec(`DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?
-				OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
-			ORDER BY finished_at, id LIMIT ?)`, toMicros(before), max(0, keep-1), limit)
-		n = r.RowsAffected
-		return r.Error
-	})
-	return int(n), wrap("prune tasks", err)
+	return db.prune(ctx, "tasks", before, keep, limit)
+}
+
+// LiveTasks are those of each of several workspaces.
+func (db *DB) LiveTasks(ctx context.Context, workspaceIDs []string) (map[string][]task.Task, error) {
+	var rows []taskRow
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id", workspaceIDs).Scan(&rows).Error; err != nil {
+		return nil, wrap("read live tasks", err)
+	}
+	found := make(map[string][]task.Task)
+	for _, t := range toTasks(rows) {
+		found[t.WorkspaceID] = append(found[t.WorkspaceID], t)
+	}
+	return found, nil
 }
 
 // Task finds one task.

@@ -25,6 +25,11 @@ func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn in
 	return turn, err
 }
 
+// halted is a condition on a task t: its batch lets nothing begin any more, and whoever dispatches batches is about to cancel it. A
+// deletion is not cancelled.
+const halted = `t.batch_id <> '' AND t.started_at IS NULL AND t.type <> 'DELETE'
+	AND EXISTS (SELECT 1 FROM batches b WHERE b.id = t.batch_id AND (b.cancel OR b.stop_on_error AND b.failed > 0))`
+
 // due finds and locks the tasks of a lane that are next.
 func (db *DB) due(tx *gorm.DB, lane task.Lane, limit int, now time.Time) (ids []string, err error) {
 	if limit <= 0 {
@@ -36,6 +41,7 @@ func (db *DB) due(tx *gorm.DB, lane task.Lane, limit int, now time.Time) (ids []
 	}
 	err = tx.Raw(`SELECT t.id FROM tasks t WHERE t.`+waitingTasks+` AND t.lane = ? AND t.run_at <= ? AND NOT EXISTS (
 			SELECT 1 FROM tasks o WHERE o.workspace_id = t.workspace_id AND o.`+liveTasks+` AND (o.id < t.id OR o.status = 'RUNNING'))
+			AND NOT (`+halted+`)
 		ORDER BY t.turn, t.id LIMIT ?`+skip, lane, toMicros(now), limit).Scan(&ids).Error
 	return ids, err
 }

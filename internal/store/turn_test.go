@@ -62,7 +62,7 @@ func TestOwnersTakeTurns(t *testing.T) {
 				add(t, db, "slow", fmt.Sprint("s", i))
 			}
 			old := claim(t, db, 1)[0]
-			finish(t, db, old, task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(time.Hour), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			finish(t, db, old, task.Outcome{Status: task.Retrying, After: time.Hour, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
 			for i := range 3 {
 				add(t, db, "new", fmt.Sprint("n", i))
 			}
@@ -75,7 +75,7 @@ func TestOwnersTakeTurns(t *testing.T) {
 			add(t, db, "ann", "r0")
 			add(t, db, "ann", "r1")
 			first := claim(t, db, 1)[0]
-			finish(t, db, first, task.Outcome{Status: task.Retrying, RunAt: time.Now().Add(-time.Second), Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			finish(t, db, first, task.Outcome{Status: task.Retrying, After: -time.Second, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
 			again := claim(t, db, 1)[0]
 			if again.ID != first.ID {
 				t.Errorf("got %s, want %s", again.ID, first.ID)
@@ -154,7 +154,7 @@ func TestLanes(t *testing.T) {
 			}
 			for _, c := range claimed {
 				types = append(types, c.Type)
-				finish(t, db, c, task.Outcome{Status: task.Queued, RunAt: time.Now().Add(-time.Second), Unburned: true})
+				finish(t, db, c, task.Outcome{Status: task.Queued, After: -time.Second, Unburned: true})
 			}
 			slices.Sort(types)
 			return types

@@ -17,8 +17,11 @@ import (
 const selectWorkspace = "SELECT w.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = w.id) AS slot FROM workspaces w WHERE "
 
 // Create inserts a workspace with its first tasks, and reserves a subnet.
-func (db *DB) Create(ctx context.Context, d *workspace.Draft, pool netip.Prefix) (ch workspace.Change, err error) {
+func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Prefix, change func(*workspace.Draft)) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
+		w.CreatedAt = db.now()
+		d := workspace.NewDraft(w, nil, w.CreatedAt)
+		change(d)
 		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
@@ -58,19 +61,19 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
-		ch, err = save(tx, d)
+		ch, err = db.save(tx, d)
 		return err
 	})
 	return ch, wrap("change a workspace", err)
 }
 
 // save is where every change of a workspace that exists is written. What follows from a change will be logged here.
-func save(tx *gorm.DB, d *workspace.Draft) (workspace.Change, error) {
+func (db *DB) save(tx *gorm.DB, d *workspace.Draft) (ch workspace.Change, err error) {
 	before := d.Workspace.Version
 	changed, tasks := d.Seal()
-	ch := workspace.Change{Workspace: d.Workspace, Tasks: tasks, Removed: d.Removed}
-	if !changed {
-		return ch, nil
+	ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Removed: d.Removed}
+	if ch.Batches, err = db.settle(tx, d); err != nil || !changed {
+		return ch, err
 	}
 	if err := writeTasks(tx, tasks); err != nil {
 		return ch, err
@@ -168,7 +171,7 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 			}
 		}
 		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
-			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel",
+			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel", "in_batch",
 		})}).Create(&row).Error; err != nil {
 			return err
 		}

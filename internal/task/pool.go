@@ -293,7 +293,7 @@ func (p *Pool) run(ctx context.Context, t Task) {
 	outcome := p.outcome(t, err, cause)
 	switch outcome.Status {
 	case Failed, Retrying:
-		log.Warn("task failed", "status", outcome.Status, "code", outcome.Failure.Code, "error", err, "run_at", outcome.RunAt)
+		log.Warn("task failed", "status", outcome.Status, "code", outcome.Failure.Code, "error", err, "again_after", outcome.After)
 	default:
 		log.Info("task ended", "status", outcome.Status, "took", time.Since(began))
 	}
@@ -324,7 +324,6 @@ func (p *Pool) handle(ctx context.Context, t Task) (err error) {
 
 // outcome decides what becomes of a task whose handler has returned. cause is why its context was cancelled, if it was.
 func (p *Pool) outcome(t Task, err, cause error) Outcome {
-	now := time.Now()
 	switch {
 	case err == nil:
 		return Outcome{Status: Succeeded}
@@ -333,14 +332,14 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 	case errors.Is(cause, ErrCancelled):
 		return Outcome{Status: Cancelled}
 	case errors.Is(cause, ErrShutdown):
-		return Outcome{Status: Queued, RunAt: now, Unburned: true}
+		return Outcome{Status: Queued, Unburned: true}
 	}
 	failure, class := p.opts.Classify(err)
 	switch {
 	case class == Wait:
-		return Outcome{Status: Queued, Failure: &failure, RunAt: now.Add(p.opts.Retry.First), Unburned: true}
+		return Outcome{Status: Queued, Failure: &failure, After: p.opts.Retry.First, Unburned: true}
 	case class == Transient && t.Attempt < t.MaxAttempts:
-		return Outcome{Status: Retrying, Failure: &failure, RunAt: now.Add(p.opts.Retry.After(t.Attempt))}
+		return Outcome{Status: Retrying, Failure: &failure, After: p.opts.Retry.After(t.Attempt)}
 	default:
 		return Outcome{Status: Failed, Failure: &failure}
 	}

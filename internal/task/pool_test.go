@@ -99,7 +99,7 @@ func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) erro
 		if t.Lease != lease {
 			continue
 		}
-		t.Status, t.RunAt, t.Lease.Holder = o.Status, o.RunAt, ""
+		t.Status, t.RunAt, t.Lease.Holder = o.Status, time.Now().Add(o.After), ""
 		if o.Unburned {
 			t.Attempt--
 		}

@@ -81,6 +81,8 @@ type Task struct {
 	WorkspaceID string
 	OwnerID     string // whose workspace it is
 	RequestedBy string // who asked for it: a user's id, or empty for the server itself
+	BatchID     string // of the batch that it is part of; empty: none
+	InBatch     bool   // a batch waits for it, its own or one that joined it
 	Attempt     int    // tries begun; one that was given back does not count
 	MaxAttempts int
 	Step        string   // what it is doing now, for people
@@ -138,7 +140,7 @@ type Outcome struct {
 	// Status is Succeeded, Failed, Cancelled, Superseded, Retrying, or Queued for a task that is given back.
 	Status  Status
 	Failure *Failure
-	RunAt   time.Time // of Retrying and Queued
+	After   time.Duration // of Retrying and Queued: how soon it may run again
 	// Unburned says that the try does not count: it was cut by a shutdown, or the engine could not be asked.
 	Unburned bool
 }

@@ -36,7 +36,7 @@ func (s *story) draft(change func(*Draft)) {
 func (s *story) ask(verb task.Type) {
 	s.draft(func(d *Draft) {
 		if decision := Decide(verb, d.Workspace, d.Live); decision.Refusal == nil {
-			d.Ask(decision, verb, "ann", task.Params{})
+			d.Ask(decision, Request{Verb: verb, By: "ann", At: d.Now()})
 		}
 	})
 }

@@ -17,6 +17,7 @@ func NewID(prefix string) string { return prefix + strings.ToLower(ulid.Make().S
 const (
 	WorkspacePrefix = "ws_"
 	TaskPrefix      = "task_"
+	BatchPrefix     = "batch_"
 )
 
 // maxAttempts is how often a task is tried: with backoff from a second up, the fifth try is about half a minute after the first.
@@ -34,6 +35,7 @@ type Draft struct {
 	Ended     []task.Task // live when the draft was made, terminal now
 	Removed   bool        // the row goes away
 	Once      Once        // the key to commit with the change
+	Item      *BatchItem  // the item of a batch that it is made for, as it is from now on
 
 	now    time.Time
 	before Workspace
@@ -92,7 +94,7 @@ func (d *Draft) finish(i int, o task.Outcome) {
 		t.Attempt--
 	}
 	if o.Status.Live() {
-		t.Status, t.RunAt, t.Failure = o.Status, o.RunAt, o.Failure
+		t.Status, t.RunAt, t.Failure = o.Status, d.now.Add(o.After), o.Failure
 		switch {
 		case t.Cancel:
 			o = task.Outcome{Status: task.Cancelled}
@@ -127,10 +129,22 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	}
 }
 
+// Request is who asks for what.
+type Request struct {
+	Verb    task.Type
+	By      string
+	Params  task.Params
+	At      time.Time // what is asked of a workspace later counts
+	BatchID string    // of the batch that it is part of; empty: none
+}
+
 // Ask applies a decision that is no refusal, and says which task does what was asked for; nil where none is needed. cut are the
 // tasks that run and are pointless now.
-func (d *Draft) Ask(decision Decision, verb task.Type, by string, params task.Params) (doing *task.Task, cut []string) {
+func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []string) {
 	w := &d.Workspace
+	if r.Verb != task.Sync && r.At.After(w.AskedAt) {
+		w.AskedAt = r.At
+	}
 	was := w.DesiredState
 	for i, t := range decision.Supersede {
 		if i == 0 && t.Params.Was != "" { // what it overtakes will not come back
@@ -149,14 +163,17 @@ func (d *Draft) Ask(decision Decision, verb task.Type, by string, params task.Pa
 	case !decision.Enqueue:
 		return nil, cut
 	}
-	params.Was = string(was)
+	r.Params.Was = string(was)
 	if c := w.Observed.Container; c != nil {
-		params.Kept = verb == task.Create
-		if verb == task.Restart {
-			params.Before = c.StartedAt
+		r.Params.Kept = r.Verb == task.Create
+		if r.Verb == task.Restart {
+			r.Params.Before = c.StartedAt
 		}
 	}
-	return new(d.Enqueue(verb, by, params)), cut
+	d.Enqueue(r.Verb, r.By, r.Params)
+	t := &d.Live[len(d.Live)-1]
+	t.BatchID = r.BatchID
+	return new(*t), cut
 }
 
 // Cancel ends a task that waits, and asks for the end of one that runs, which whoever runs it must be told. A container that is being
@@ -277,5 +294,6 @@ func (d *Draft) Seal() (changed bool, tasks []task.Task) {
 type Change struct {
 	Workspace Workspace
 	Tasks     []task.Task // new and changed ones
+	Batches   []Batch     // changed ones
 	Removed   bool
 }

@@ -24,8 +24,8 @@ const (
 type Once struct {
 	Caller, Key string
 	Fingerprint string // of the mutation and its input
-	WorkspaceID string // where the answer is
-	TaskID      string // empty: no task was needed
+	// Where the answer is: a workspace and, where one was needed, its task, or a batch.
+	WorkspaceID, TaskID, BatchID string
 }
 
 // ErrKeyUsed is what the store says of a change whose key is there already: nothing was changed.
@@ -62,25 +62,25 @@ func newOnce(actor Actor, key *string, mutation string, input any) (Once, error)
 
 // once makes a change that has a key, or gives the answer that the key was given before, as it is now. The key is looked up before
 // the input is checked: what has changed since then must not refuse what was done then.
-func (s *Service) once(ctx context.Context, o Once, change func() (Result, error)) (Result, error) {
+func once[T any](ctx context.Context, s *Service, o Once, change func() (T, error), again func(Once) (T, error)) (answer T, err error) {
 	if o.Key == "" {
 		return change()
 	}
 	before, err := s.first(ctx, o)
 	if CodeOf(err) == NotFound {
-		r, changeErr := change()
+		made, changeErr := change()
 		if changeErr == nil {
-			return r, nil
+			return made, nil
 		}
 		// Somebody may have made it meanwhile with the same key, and so be the reason why it cannot be made now.
 		if before, err = s.first(ctx, o); CodeOf(err) == NotFound {
-			return Result{}, changeErr
+			return answer, changeErr
 		}
 	}
 	if err != nil {
-		return Result{}, err
+		return answer, err
 	}
-	return s.reread(ctx, before.WorkspaceID, before.TaskID)
+	return again(before)
 }
 
 // first finds the answer that a key was given before; an error when it was asked for something else then.

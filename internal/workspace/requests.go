@@ -52,23 +52,16 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	deadline := time.Now().UTC().Add(wait)
-	r, err := s.once(ctx, key, func() (Result, error) {
-		params := task.Params{}
-		if wait > 0 {
-			params.DiscardUntil = deadline
-		}
-		return s.insert(ctx, actor, in, params, key)
-	})
+	deadline := time.Now().Add(wait)
+	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, wait, key) }, s.again(ctx))
 	if err != nil {
 		return Result{}, err
 	}
 	return s.awaitCreate(ctx, r, deadline)
 }
 
-func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, params task.Params, key Once) (Result, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, CreatedAt: now, DesiredState: WantRunning}
+func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, wait time.Duration, key Once) (Result, error) {
+	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, DesiredState: WantRunning}
 	if in.Start != nil && !*in.Start {
 		w.DesiredState = WantStopped
 	}
@@ -76,15 +69,20 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, param
 	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
 		return Result{}, err
 	}
-	d := NewDraft(w, nil, now)
-	t := d.Enqueue(task.Create, actor.ID, params)
-	d.Once = key.answered(w.ID, &t.ID)
-	ch, err := s.store.Create(ctx, d, s.config.NetworkPool)
+	var taskID string
+	ch, err := s.store.Create(ctx, w, s.config.NetworkPool, func(d *Draft) {
+		params := task.Params{}
+		if wait > 0 {
+			params.DiscardUntil = d.Now().Add(wait)
+		}
+		taskID = d.Enqueue(task.Create, actor.ID, params).ID
+		d.Once = key.answered(w.ID, &taskID)
+	})
 	if err != nil {
 		return Result{}, err
 	}
 	s.publish(ch)
-	return result(ch, &t.ID), nil
+	return result(ch, &taskID), nil
 }
 
 // awaitCreate waits for a CREATE and, when it failed for good while it was waited for, for the end of what undoes it.
@@ -143,7 +141,7 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	return s.once(ctx, key, func() (Result, error) { return s.change(ctx, actor, in, key) })
+	return once(ctx, s, key, func() (Result, error) { return s.change(ctx, actor, in, key) }, s.again(ctx))
 }
 
 func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key Once) (Result, error) {
@@ -214,7 +212,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		return Result{}, err
 	}
 	deadline := time.Now().Add(wait)
-	r, err := s.once(ctx, key, func() (Result, error) {
+	r, err := once(ctx, s, key, func() (Result, error) {
 		ch, taskID, err := s.request(ctx, actor, ask.ID, verb, task.Params{Grace: grace}, key)
 		switch {
 		case err != nil:
@@ -224,7 +222,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		default:
 			return s.reread(ctx, ask.ID, *taskID) // the task that is joined is not part of the change
 		}
-	})
+	}, s.again(ctx))
 	if err != nil {
 		return Result{}, err
 	}
@@ -241,7 +239,7 @@ func (s *Service) request(ctx context.Context, actor Actor, id string, verb task
 			return decision.Refusal
 		}
 		var doing *task.Task
-		if doing, cut = d.Ask(decision, verb, actor.ID, params); doing != nil {
+		if doing, cut = d.Ask(decision, Request{Verb: verb, By: actor.ID, Params: params, At: d.Now()}); doing != nil {
 			taskID = &doing.ID
 		}
 		d.Once = key.answered(id, taskID)
@@ -250,9 +248,7 @@ func (s *Service) request(ctx context.Context, actor Actor, id string, verb task
 	if err != nil {
 		return ch, nil, err
 	}
-	for _, id := range cut {
-		(*s.runner.Load()).Interrupt(id, task.ErrSuperseded)
-	}
+	s.interrupt(cut, task.ErrSuperseded)
 	return ch, taskID, nil
 }
 
@@ -305,6 +301,11 @@ func (s *Service) await(ctx context.Context, r Result, deadline time.Time) (Resu
 		return Result{}, ctx.Err()
 	}
 	return s.reread(ctx, id, taskID)
+}
+
+// again gives the answer that a key stands for, as it is now.
+func (s *Service) again(ctx context.Context) func(Once) (Result, error) {
+	return func(before Once) (Result, error) { return s.reread(ctx, before.WorkspaceID, before.TaskID) }
 }
 
 // reread is the answer as of now. No task: none was needed, or it ended so long ago that it was pruned.

@@ -55,6 +55,8 @@ type Service struct {
 	runner     atomic.Pointer[Runner]
 	workspaces *hub.Latest[string, Change]
 	tasks      *hub.Latest[string, task.Task]
+	batches    *hub.Latest[string, Batch]
+	batchWake  chan struct{}
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
 }
@@ -71,6 +73,8 @@ func NewService(store Store, projects Projects, config Config) *Service {
 		store: store, projects: projects, config: config,
 		workspaces: hub.NewLatest[string](func(have, next Change) bool { return next.Workspace.Version > have.Workspace.Version }),
 		tasks:      hub.NewLatest[string](func(have, next task.Task) bool { return next.Revision > have.Revision }),
+		batches:    hub.NewLatest[string](func(have, next Batch) bool { return next.Revision > have.Revision }),
+		batchWake:  make(chan struct{}, 1),
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
 	s.Attach(nobody{})
@@ -85,6 +89,7 @@ func (s *Service) Attach(r Runner) { s.runner.Store(&r) }
 func (s *Service) Close() {
 	s.workspaces.Close()
 	s.tasks.Close()
+	s.batches.Close()
 	s.engines.Close()
 }
 
@@ -103,11 +108,29 @@ func (s *Service) publish(ch Change) {
 		s.tasks.Publish(t.ID, t)
 	}
 	s.workspaces.Publish(ch.Workspace.ID, ch)
+	s.publishBatches(ch.Batches...)
 	for _, t := range ch.Tasks {
 		if t.Status.Waiting() {
 			(*s.runner.Load()).Wake()
 			return
 		}
+	}
+}
+
+// publishBatches tells of batches that have changed: their items have ended, so that others may begin.
+func (s *Service) publishBatches(changed ...Batch) {
+	for _, b := range changed {
+		s.batches.Publish(b.ID, b)
+	}
+	if len(changed) > 0 {
+		s.wakeBatches()
+	}
+}
+
+// interrupt ends the runs of tasks, of those that run here.
+func (s *Service) interrupt(taskIDs []string, cause error) {
+	for _, id := range taskIDs {
+		(*s.runner.Load()).Interrupt(id, cause)
 	}
 }
 

@@ -186,14 +186,14 @@ func TestDraft(t *testing.T) {
 	})
 	t.Run("a try that was cut does not count", func(t *testing.T) {
 		d := NewDraft(Workspace{DesiredState: WantRunning}, running(task.Start, task.Params{}), now)
-		d.Finish("task_0", task.Outcome{Status: task.Queued, RunAt: now, Unburned: true})
+		d.Finish("task_0", task.Outcome{Status: task.Queued, Unburned: true})
 		if got := d.Live[0]; got.Status != task.Queued || got.Attempt != 0 {
 			t.Errorf("got %+v", got)
 		}
 	})
 	t.Run("a start that would be tried again after a stop was asked for is superseded", func(t *testing.T) {
 		d := NewDraft(Workspace{DesiredState: WantStopped}, running(task.Start, task.Params{}), now)
-		d.Finish("task_0", task.Outcome{Status: task.Retrying, RunAt: now, Failure: failed.Failure})
+		d.Finish("task_0", task.Outcome{Status: task.Retrying, Failure: failed.Failure})
 		if len(d.Live) != 0 || len(d.Ended) != 1 || d.Ended[0].Status != task.Superseded {
 			t.Errorf("got %+v, %+v", d.Live, d.Ended)
 		}
@@ -202,7 +202,7 @@ func TestDraft(t *testing.T) {
 		live := running(task.Start, task.Params{Was: string(WantStopped)})
 		live[0].Cancel = true
 		d := NewDraft(Workspace{DesiredState: WantRunning}, live, now)
-		d.Finish("task_0", task.Outcome{Status: task.Queued, RunAt: now, Unburned: true})
+		d.Finish("task_0", task.Outcome{Status: task.Queued, Unburned: true})
 		if len(d.Live) != 0 || d.Ended[0].Status != task.Cancelled || d.Workspace.DesiredState != WantStopped {
 			t.Errorf("got %+v, %+v", d.Live, d.Ended)
 		}

@@ -11,9 +11,10 @@ import (
 // Store keeps workspaces and tasks. What does not exist is an *Error with NotFound; a name that is taken is one with
 // Conflict; everything else is a fault. Each writing method is one transaction, and returns what it changed.
 type Store interface {
-	// Create inserts a workspace with its first tasks, and reserves the lowest free subnet of pool for it.
-	Create(ctx context.Context, d *Draft, pool netip.Prefix) (Change, error)
-	// A key that the draft has is committed with it, here and in Update; one that was used is ErrKeyUsed.
+	// Create inserts a workspace with what change adds to it, and reserves the lowest free subnet of pool for it.
+	Create(ctx context.Context, w Workspace, pool netip.Prefix, change func(*Draft)) (Change, error)
+	// A key that the draft has is committed with it, here and in Update; one that was used is ErrKeyUsed. So is the item of a batch,
+	// where that may begin now: else it is ErrNotNow. The items whose task ends with the change end with it.
 	//
 	// Update locks a workspace and its live tasks, lets change alter the draft, and writes what differs. An error of change
 	// rolls everything back. It is the only way in which a workspace changes.
@@ -29,6 +30,10 @@ type Store interface {
 	Task(ctx context.Context, id string) (task.Task, error)
 	TasksByID(ctx context.Context, ids []string) (map[string]task.Task, error)
 	Tasks(ctx context.Context, q TaskQuery) (Page[task.Task], error)
+	// WorkspaceIDs lists at most limit of those that a query without a window selects.
+	WorkspaceIDs(ctx context.Context, q Query, limit int) ([]string, error)
+	// LiveTasks are those of each of several workspaces, oldest first.
+	LiveTasks(ctx context.Context, workspaceIDs []string) (map[string][]task.Task, error)
 	// QueuePositions counts, for each waiting task, those that stand before it.
 	QueuePositions(ctx context.Context, ids []string) (map[string]int, error)
 	QueueDepth(ctx context.Context) (QueueDepth, error)
@@ -46,6 +51,33 @@ type Store interface {
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
 	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
 	Reclaim(ctx context.Context) ([]task.Task, error)
+
+	Batches
+}
+
+// Batches is the part of a store that keeps batches. What does not exist is an *Error with NotFound.
+type Batches interface {
+	// CreateBatch inserts a batch with all of its items. An owner who has as many running as most is refused.
+	CreateBatch(ctx context.Context, b Batch, items []BatchItem, most int, key Once) (Batch, error)
+	Batch(ctx context.Context, id string) (Batch, error)
+	BatchesByID(ctx context.Context, ids []string) (map[string]Batch, error)
+	// Batches lists those of an owner, newest first; of everybody where there is none.
+	Batches(ctx context.Context, ownerID string, w Window) (Page[Batch], error)
+	BatchItems(ctx context.Context, batchID string, w Window) (Page[BatchItem], error)
+	// UnsuccessfulItems lists the workspaces of the items that failed or were cancelled.
+	UnsuccessfulItems(ctx context.Context, batchID string) ([]string, error)
+
+	// RunningBatches lists those that have live items, oldest first.
+	RunningBatches(ctx context.Context) ([]Batch, error)
+	// NextItems lists items that have not begun, in order, no more than there is room for and no more than limit.
+	NextItems(ctx context.Context, b Batch, limit int) ([]BatchItem, error)
+	// EndItem ends an item that has not begun; ErrNotNow when it has.
+	EndItem(ctx context.Context, item BatchItem) (Batch, error)
+	// CancelBatch ends the items that have not begun. A batch that has ended is an *Error with Conflict.
+	CancelBatch(ctx context.Context, id string) (Batch, error)
+	// PruneBatches deletes at most limit batches that ended before then, or that are older than the newest keep that have ended, and
+	// says how many it deleted.
+	PruneBatches(ctx context.Context, before time.Time, keep, limit int) (int, error)
 }
 
 // QueueDepth is how full the queue is.
@@ -96,6 +128,7 @@ type TaskQuery struct {
 	Window
 	OwnerID     string // empty: everybody's
 	WorkspaceID string
+	BatchID     string
 	Types       []task.Type
 	Status      []task.Status
 }

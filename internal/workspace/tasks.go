@@ -20,7 +20,7 @@ func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.
 		}
 		return task.Task{}, err
 	}
-	(*s.runner.Load()).Interrupt(id, task.ErrCancelled) // where it runs here
+	s.interrupt([]string{id}, task.ErrCancelled)
 	return s.store.Task(ctx, id)
 }
 

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 
+	"github.com/aicli/aicli-web/internal/hub"
 	"github.com/aicli/aicli-web/internal/task"
 )
 
@@ -60,26 +61,43 @@ func (s *Service) WatchTask(ctx context.Context, actor Actor, id string) (<-chan
 		sub.Close()
 		return nil, err
 	}
-	out := make(chan task.Task)
+	return untilItEnds(ctx, sub, t, func(t task.Task) (int64, bool) { return t.Revision, t.Status.Live() }), nil
+}
+
+// WatchBatch streams a batch, as WatchTask does a task.
+func (s *Service) WatchBatch(ctx context.Context, actor Actor, id string) (<-chan Batch, error) {
+	sub := s.batches.Subscribe(id)
+	b, err := s.Batch(ctx, actor, id)
+	if err != nil {
+		sub.Close()
+		return nil, err
+	}
+	return untilItEnds(ctx, sub, b, func(b Batch) (int64, bool) { return b.Revision, b.Status == BatchRunning }), nil
+}
+
+// untilItEnds streams now and what a subscription gives that is newer, up to the first that no longer lives.
+func untilItEnds[T any](ctx context.Context, sub *hub.Subscription[T], now T, facts func(T) (revision int64, lives bool)) <-chan T {
+	out := make(chan T)
 	go func() {
 		defer close(out)
 		defer sub.Close()
 		for {
 			select {
-			case out <- t:
+			case out <- now:
 			case <-ctx.Done():
 				return
 			}
-			sent := t.Revision
-			for t.Revision <= sent {
-				if !t.Status.Live() {
+			sent, lives := facts(now)
+			for revision := sent; revision <= sent; revision, _ = facts(now) {
+				if !lives {
 					return
 				}
-				if t, err = sub.Next(ctx); err != nil {
+				var err error
+				if now, err = sub.Next(ctx); err != nil {
 					return
 				}
 			}
 		}
 	}()
-	return out, nil
+	return out
 }

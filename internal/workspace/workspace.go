@@ -14,8 +14,9 @@ type Workspace struct {
 	ID      string
 	OwnerID string
 	Spec
-	// DesiredState is what the owner asked for.
+	// DesiredState is what the owner asked for, and AskedAt when; a batch asks for all of its items when it is started.
 	DesiredState DesiredState
+	AskedAt      time.Time
 	// Subnet is the CIDR reserved for its network.
 	Subnet string
 
