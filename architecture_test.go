@@ -52,6 +52,7 @@ var onlyIn = map[string][]string{
 	"github.com/vektah/gqlparser":  {"graph", "graph/model", "internal/transport"},
 	"github.com/golang-jwt/jwt":    {"internal/auth"},
 	"github.com/pressly/goose":     {"internal/store"},
+	"github.com/jackc/pgx":         {"internal/store", "internal/store/storetest"},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {

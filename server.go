@@ -374,13 +374,14 @@ func (s *server) run(ctx context.Context) error {
 	serving := start(s.edge.Run, failed)
 	tidying := start(s.service.KeepTidy, failed)
 	batching := start(s.service.RunBatches, failed)
+	telling := start(s.service.RunNotices, failed)
 	select {
 	case <-ctx.Done():
 	case <-failed:
 	}
 	s.log.Info("stopping")
 	s.stopping.Store(true)
-	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end())
+	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end(), telling.end())
 	s.service.Close()
 	return err
 }

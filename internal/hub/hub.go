@@ -6,6 +6,8 @@ package hub
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -65,6 +67,13 @@ func (h *Latest[K, V]) Subscribers(key K) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.subs[key])
+}
+
+// Keys lists what is subscribed to.
+func (h *Latest[K, V]) Keys() []K {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.subs))
 }
 
 // Close ends all subscriptions, now and from now on. What lies in a mailbox can still be taken.

@@ -13,3 +13,8 @@ func (db *DB) SetMachineClock(ctx context.Context, now func() time.Time) error {
 
 // Now is the time that db goes by.
 func (db *DB) Now() time.Time { return db.now() }
+
+// Exec runs one statement.
+func (db *DB) Exec(ctx context.Context, statement string) error {
+	return db.write.WithContext(ctx).Exec(statement).Error
+}

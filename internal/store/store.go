@@ -32,6 +32,8 @@ const (
 // DB is a store. SQLite has one connection that writes and some that read; for PostgreSQL both are one pool.
 type DB struct {
 	dialect Dialect
+	dsn     string
+	name    string // of this server among those on the database
 	write   *gorm.DB
 	read    *gorm.DB
 	clock   clock
@@ -48,7 +50,7 @@ const (
 
 // Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
 func Open(dialect Dialect, dsn string) (*DB, error) {
-	db := &DB{dialect: dialect}
+	db := &DB{dialect: dialect, dsn: dsn, name: workspace.NewID("server_")}
 	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
 	var err error
 	switch dialect {

@@ -148,7 +148,7 @@ func (s *Service) commitBatch(ctx context.Context, b Batch, items []BatchItem, k
 	}
 	b, err := s.store.CreateBatch(ctx, b, items, maxBatches, key)
 	if err == nil {
-		s.wakeBatches()
+		s.publishBatches(b)
 	}
 	return b, err
 }

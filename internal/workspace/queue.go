@@ -29,7 +29,7 @@ func (s *Service) Extend(ctx context.Context, leases []task.Lease, lease time.Du
 func (s *Service) Report(ctx context.Context, lease task.Lease, step string, progress *float64) error {
 	t, err := s.store.Report(ctx, lease, step, progress)
 	if err == nil {
-		s.tasks.Publish(t.ID, t)
+		s.publishTasks([]task.Task{t})
 	}
 	return err
 }
@@ -59,10 +59,4 @@ func (s *Service) Reclaim(ctx context.Context) (int, error) {
 	back, err := s.store.Reclaim(ctx)
 	s.publishTasks(back)
 	return len(back), err
-}
-
-func (s *Service) publishTasks(tasks []task.Task) {
-	for _, t := range tasks {
-		s.tasks.Publish(t.ID, t)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,7 @@ type Service struct {
 	tasks      *hub.Latest[string, task.Task]
 	batches    *hub.Latest[string, Batch]
 	batchWake  chan struct{}
+	notices    *notices
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
 }
@@ -75,6 +77,7 @@ func NewService(store Store, projects Projects, config Config) *Service {
 		tasks:      hub.NewLatest[string](func(have, next task.Task) bool { return next.Revision > have.Revision }),
 		batches:    hub.NewLatest[string](func(have, next Batch) bool { return next.Revision > have.Revision }),
 		batchWake:  make(chan struct{}, 1),
+		notices:    newNotices(),
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
 	s.Attach(nobody{})
@@ -104,16 +107,20 @@ func (s *Service) update(ctx context.Context, id string, change func(*Draft) err
 }
 
 func (s *Service) publish(ch Change) {
-	for _, t := range ch.Tasks {
-		s.tasks.Publish(t.ID, t)
-	}
+	s.publishTasks(ch.Tasks)
 	s.workspaces.Publish(ch.Workspace.ID, ch)
+	s.tell(ch.Workspace.ID)
 	s.publishBatches(ch.Batches...)
-	for _, t := range ch.Tasks {
-		if t.Status.Waiting() {
-			(*s.runner.Load()).Wake()
-			return
-		}
+	if slices.ContainsFunc(ch.Tasks, func(t task.Task) bool { return t.Status.Waiting() }) {
+		(*s.runner.Load()).Wake()
+		s.tell(wakeNotice)
+	}
+}
+
+func (s *Service) publishTasks(tasks []task.Task) {
+	for _, t := range tasks {
+		s.tasks.Publish(t.ID, t)
+		s.tell(t.ID)
 	}
 }
 
@@ -121,6 +128,7 @@ func (s *Service) publish(ch Change) {
 func (s *Service) publishBatches(changed ...Batch) {
 	for _, b := range changed {
 		s.batches.Publish(b.ID, b)
+		s.tell(b.ID)
 	}
 	if len(changed) > 0 {
 		s.wakeBatches()

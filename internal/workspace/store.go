@@ -53,6 +53,18 @@ type Store interface {
 	Reclaim(ctx context.Context) ([]task.Task, error)
 
 	Batches
+	Notices
+}
+
+// Notices is the part of a store by which servers on one database tell each other what they have changed.
+type Notices interface {
+	// Shared reports whether there may be other servers.
+	Shared() bool
+	// Notify tells the others that what has these ids was changed.
+	Notify(ctx context.Context, ids []string) error
+	// Listen hears what they tell, until ctx ends, which is no error, or the connection is lost. ready is called once nothing that is
+	// told from then on is missed.
+	Listen(ctx context.Context, ready func(), heard func(ids []string)) error
 }
 
 // Batches is the part of a store that keeps batches. What does not exist is an *Error with NotFound.

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	channel = "aicli"
+	// noticeMost bounds the ids of one notice: PostgreSQL takes 8,000 bytes, and an id has about 32.
+	noticeMost = 200
+)
+
+// Shared reports whether other servers may be on this database.
+func (db *DB) Shared() bool { return db.dialect == Postgres }
+
+// Notify tells the other servers on this database that what has these ids was changed.
+func (db *DB) Notify(ctx context.Context, ids []string) error {
+	if !db.Shared() {
+		return nil
+	}
+	for len(ids) > 0 {
+		n := min(len(ids), noticeMost)
+		if err := db.write.WithContext(ctx).Exec("SELECT pg_notify(?, ?)", channel, db.name+" "+strings.Join(ids[:n], " ")).Error; err != nil {
+			return fmt.Errorf("tell other servers: %w", err)
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// Listen hears what other servers say, until ctx ends, which is no error, or the connection is lost. ready is called once nothing that is
+// said from now on is missed.
+func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)) (err error) {
+	if !db.Shared() {
+		<-ctx.Done()
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, db.dsn)
+	if err != nil {
+		return fmt.Errorf("listen to other servers: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return fmt.Errorf("listen to other servers: %w", err)
+	}
+	ready()
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listen to other servers: %w", err)
+		}
+		if from, ids, _ := strings.Cut(n.Payload, " "); from != db.name {
+			heard(strings.Fields(ids))
+		}
+	}
+}

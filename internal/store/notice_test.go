@@ -1,0 +1,76 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
+)
+
+func TestServersHearEachOther(t *testing.T) {
+	one, dsn := storetest.Open(t, store.Postgres)
+	other, err := store.Open(store.Postgres, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	heard := make(chan []string, 10)
+	listen := func(ctx context.Context) (ended chan error) {
+		ready := make(chan struct{})
+		ended = make(chan error, 1)
+		go func() {
+			ended <- one.Listen(ctx, func() { close(ready) }, func(ids []string) { heard <- ids })
+		}()
+		<-ready
+		return ended
+	}
+	t.Run("each what the others say, and not itself", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := listen(ctx)
+		many := make([]string, 450) // more than one notice holds
+		for i := range many {
+			many[i] = fmt.Sprint("task_", i)
+		}
+		if err := one.Notify(ctx, []string{"ws_mine"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Notify(ctx, many); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for len(got) < len(many) {
+			got = append(got, <-heard...)
+		}
+		if !slices.Equal(got, many) {
+			t.Errorf("got %v", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("got %v: it was to end", err)
+		}
+	})
+	t.Run("until the connection is lost, which is told", func(t *testing.T) {
+		ended := listen(t.Context())
+		if err := other.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the end of the connection was not told")
+		}
+	})
+	t.Run("and a file is nobody else's", func(t *testing.T) {
+		alone, _ := storetest.Open(t, store.SQLite)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := alone.Listen(ctx, nil, nil); err != nil || alone.Shared() || alone.Notify(t.Context(), []string{"ws_1"}) != nil {
+			t.Errorf("got %v", err)
+		}
+	})
+}
