@@ -2,6 +2,8 @@ package lifecycle
 
 import (
 	"errors"
+	"slices"
+	"syscall"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/task"
@@ -31,6 +33,12 @@ var verdicts = map[engine.Kind]verdict{
 	engine.KindInternal:     {task.Transient, workspace.EngineError, "The container engine failed."},
 }
 
+// diskFailures are those of the server's own disk, where project directories are.
+var diskFailures = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}
+
+// errImageNotFound is a pull of what is not there.
+var errImageNotFound = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image, or it is not public. Check its name."}
+
 // Classify tells failures apart. What is neither the engine's nor meant for the caller is INTERNAL, and tried again: a database
 // that was away for a moment is the likeliest cause.
 func Classify(err error) (task.Failure, task.Class) {
@@ -47,14 +55,8 @@ func Classify(err error) (task.Failure, task.Class) {
 		v = verdict{task.Transient, workspace.Timeout, "The work took longer than it may."}
 	case isEngine:
 		v = verdicts[failed.Kind]
+	case slices.ContainsFunc(diskFailures, func(target error) bool { return errors.Is(err, target) }):
+		v.message = "The server's disk is full or fails. Ask its operator to look after it."
 	}
 	return task.Failure{Code: string(v.code), Message: v.message, Retryable: v.class != task.Permanent}, v.class
-}
-
-// pullError is a failed pull: only there does what is not found mean the image.
-func pullError(err error) error {
-	if engine.Is(err, engine.KindNotFound) {
-		return &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image, or it is not public. Check its name."}
-	}
-	return err
 }

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -36,11 +38,18 @@ func TestClassify(t *testing.T) {
 		{&workspace.Error{Code: workspace.BadUserInput, Message: "m"}, workspace.BadUserInput, task.Permanent},
 		{&workspace.Error{Code: workspace.QuotaExceeded, Message: "m", Retryable: true}, workspace.QuotaExceeded, task.Transient},
 		{errors.New("no such table"), workspace.Internal, task.Transient},
+		{fmt.Errorf("make a directory: %w", syscall.ENOSPC), workspace.Internal, task.Transient},
+		{fmt.Errorf("make a directory: %w", syscall.EDQUOT), workspace.Internal, task.Transient},
+		{fmt.Errorf("make a directory: %w", syscall.EROFS), workspace.Internal, task.Transient},
+		{fmt.Errorf("make a directory: %w", syscall.EIO), workspace.Internal, task.Transient},
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			f, class := Classify(c.err)
 			if f.Code != string(c.code) || class != c.class || f.Message == "" || f.Retryable != (class != task.Permanent) {
 				t.Errorf("got %+v, class %d", f, class)
+			}
+			if _, isDisk := errors.AsType[syscall.Errno](c.err); strings.Contains(f.Message, "disk") != isDisk {
+				t.Errorf("got %q", f.Message)
 			}
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,6 +39,7 @@ type Lifecycle struct {
 	installation string
 	log          *slog.Logger
 	looks        turns
+	pulls        pulls
 	working      sync.Map // workspaces that a task is at, by id
 }
 
@@ -215,7 +215,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		var err error
 		switch next.op {
 		case pullImage:
-			err = l.pull(ctx, w.Image, report)
+			err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
 		case createNetwork:
 			network, err = l.createNetwork(ctx, w)
 		case createContainer:
@@ -238,15 +238,6 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		}
 	}
 	return nil
-}
-
-func (l *Lifecycle) pull(ctx context.Context, image string, report task.Report) error {
-	return pullError(l.engine.Pull(ctx, image, func(p engine.PullProgress) {
-		if p.Total > 0 {
-			percent := math.Min(100, 100*float64(p.Current)/float64(p.Total))
-			report(string(pullImage), &percent)
-		}
-	}))
 }
 
 // subnetMoves bounds how often a network moves in one run. One move avoids all that the engine's networks have; more are for what

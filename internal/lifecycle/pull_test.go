@@ -1,0 +1,98 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/enginetest"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+func TestPullsAreShared(t *testing.T) {
+	// inBubble pulls an image that comes when the gate is closed.
+	inBubble := func(name string, test func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{})) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake, gate := enginetest.New(), make(chan struct{})
+				fake.Pullable("tool", gate)
+				p := &pulls{}
+				test(t, fake, p, gate)
+				if len(p.under) > 0 {
+					t.Errorf("%v is left", p.under)
+				}
+			})
+		})
+	}
+	asked := func(fake *enginetest.Fake) (n int) {
+		for _, call := range fake.Calls() {
+			if call == "Pull tool" {
+				n++
+			}
+		}
+		return n
+	}
+	inBubble("the engine is asked once, and each sees how far it is", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		var waiters sync.WaitGroup
+		seen := make([][]float64, 3)
+		for i := range seen {
+			waiters.Go(func() {
+				if err := p.wait(t.Context(), fake, "tool", func(percent float64) { seen[i] = append(seen[i], percent) }); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait() // one after another: who comes late is told where it is
+		}
+		close(gate)
+		waiters.Wait()
+		for i := range seen {
+			if !slices.Equal(seen[i], []float64{0, 100}) {
+				t.Errorf("%d has seen %v", i, seen[i])
+			}
+		}
+		if n := asked(fake); n != 1 {
+			t.Errorf("the engine was asked %d times", n)
+		}
+	})
+	inBubble("who leaves does not cut it for the others, and the last one does", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		first, leave := context.WithCancelCause(t.Context())
+		second, leaveLast := context.WithCancelCause(t.Context())
+		errs := make(chan error)
+		for _, ctx := range []context.Context{first, second} {
+			go func() { errs <- p.wait(ctx, fake, "tool", func(float64) {}) }()
+			synctest.Wait()
+		}
+		bored := errors.New("bored")
+		leave(bored)
+		if err := <-errs; !errors.Is(err, bored) || len(p.under) != 1 {
+			t.Errorf("got %v, %v under way", err, p.under)
+		}
+		leaveLast(bored)
+		if err := <-errs; !errors.Is(err, bored) {
+			t.Errorf("got %v", err)
+		}
+		go func() { errs <- p.wait(t.Context(), fake, "tool", func(float64) {}) }()
+		synctest.Wait()
+		close(gate)
+		if err := <-errs; err != nil || asked(fake) != 2 {
+			t.Errorf("got %v, asked %d times", err, asked(fake))
+		}
+	})
+	inBubble("a failure is everybody's, and the next one asks anew", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		close(gate)
+		for _, kind := range []engine.Kind{engine.KindNetwork, engine.KindNotFound} {
+			fake.FailNext("Pull", enginetest.Fault(kind))
+			err := p.wait(t.Context(), fake, "tool", func(float64) {})
+			if kind == engine.KindNetwork && !engine.Is(err, kind) || kind == engine.KindNotFound && workspace.CodeOf(err) != workspace.ImageNotFound {
+				t.Errorf("%s: got %v", kind, err)
+			}
+		}
+		if err := p.wait(t.Context(), fake, "tool", func(float64) {}); err != nil {
+			t.Error(err)
+		}
+	})
+}
