@@ -54,7 +54,7 @@ image-test: go engine ## Build the image, run it and ask it a few things
 
 .PHONY: go-test
 go-test: go web engine chromium gcc ## Run the Go tests, with everything real that they need
-	CGO_ENABLED=1 scripts/with-web.sh scripts/with-postgres.sh go test -race -timeout 12m ./...
+	scripts/with-web.sh scripts/with-postgres.sh scripts/go-test.sh
 
 .PHONY: engine
 engine: ## Start a container engine if none answers, and give it the base image

@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/engine"
+)
+
+const (
+	kills = 25
+	// crowd is how many workspaces there are at once: few, so that requests meet.
+	crowd = 6
+	// lifeMost is how long a server lives at most before it is killed: less and more than its leases.
+	lifeMost = 5 * time.Second
+)
+
+// TestKilledAtRandom kills the server at random moments while it is asked for everything that there is. At the end every workspace is as it
+// was last asked to be, and containers, networks and rows agree one to one. AICLI_SEED=n runs one seed.
+func TestKilledAtRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("AICLI_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onEachDatabase(t, func(t *testing.T, h *home) {
+		t.Parallel() // they wait for the engine and for leases most of the time
+		t.Logf("AICLI_SEED=%d", seed)
+		r := &restless{T: t, home: h, draw: rand.New(rand.NewPCG(seed, 0)), asked: make(map[string]string), done: make(map[string]int)}
+		for range kills {
+			r.live()
+		}
+		ann := h.start().as("ann")
+		rows := r.settle(ann)
+		r.compare(rows)
+		t.Logf("asked for %v", r.done)
+		ann.deleteAll(slices.Collect(maps.Keys(rows)))
+	})
+}
+
+// restless asks for one thing after another and remembers what was answered.
+type restless struct {
+	*testing.T
+	home  *home
+	draw  *rand.Rand
+	names int
+	asked map[string]string // desired states by workspace; empty: it is not known whether the last request was taken in
+	done  map[string]int    // answered requests
+}
+
+// live starts a server, asks it for things, and kills it while it works.
+func (r *restless) live() {
+	r.Helper()
+	s := r.home.start()
+	ann := s.as("ann")
+	var dead atomic.Bool
+	killed := make(chan struct{})
+	time.AfterFunc(time.Duration(r.draw.Int64N(int64(lifeMost))), func() {
+		defer close(killed)
+		dead.Store(true)
+		s.kill()
+	})
+	for !dead.Load() {
+		if err := r.ask(ann); err != nil && !dead.Load() {
+			r.Errorf("a server that lives does not answer: %v", err)
+			break
+		}
+	}
+	<-killed
+}
+
+var verbOf = map[string]string{"start": "RUNNING", "restart": "RUNNING", "stop": "STOPPED", "delete": "DELETED", "sync": ""}
+
+// ask asks for one thing. An error is an answer that did not come.
+func (r *restless) ask(c *client) error {
+	ids := slices.Sorted(maps.Keys(r.asked))
+	ids = slices.DeleteFunc(ids, func(id string) bool { return r.asked[id] == "DELETED" })
+	if len(ids) < crowd && (len(ids) < 2 || r.draw.IntN(3) == 0) {
+		return r.create(c)
+	}
+	if r.draw.IntN(5) == 0 {
+		return r.batch(c, ids)
+	}
+	verb := []string{"start", "stop", "restart", "sync", "stop", "start", "delete"}[r.draw.IntN(7)]
+	id := ids[r.draw.IntN(len(ids))]
+	input := map[string]any{"id": id}
+	if verb == "stop" || verb == "restart" {
+		input["grace"] = "PT1S"
+	}
+	before := r.asked[id]
+	if verbOf[verb] != "" {
+		r.asked[id] = "" // until it is answered
+	}
+	p, err := c.try(verb, input)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(p.UserErrors) > 0:
+		r.asked[id] = before
+	case verbOf[verb] != "":
+		r.asked[id] = verbOf[verb]
+	}
+	r.done[verb]++
+	return nil
+}
+
+func (r *restless) create(c *client) error {
+	r.names++
+	start := r.draw.IntN(4) > 0
+	p, err := c.try("create", map[string]any{"name": fmt.Sprint("restless ", r.names), "start": start})
+	if err != nil {
+		return err // it may be there: the rows will tell
+	}
+	if p.Workspace == nil {
+		return fmt.Errorf("create: %+v", p.UserErrors)
+	}
+	r.asked[p.Workspace.ID] = map[bool]string{true: "RUNNING", false: "STOPPED"}[start]
+	r.done["create"]++
+	return nil
+}
+
+func (r *restless) batch(c *client, ids []string) error {
+	verb := []string{"start", "stop", "restart", "sync"}[r.draw.IntN(4)]
+	of := ids[:1+r.draw.IntN(len(ids))]
+	if verbOf[verb] != "" {
+		for _, id := range of {
+			r.asked[id] = ""
+		}
+	}
+	a, err := c.ask(`mutation($input: StartBatchInput!) { startBatch(input: $input) { batch { id } userErrors { message } } }`,
+		map[string]any{"input": map[string]any{"operation": map[string]string{"start": "START", "stop": "STOP", "restart": "RESTART", "sync": "SYNC"}[verb], "workspaceIds": of, "concurrency": 2}})
+	if err != nil {
+		return err
+	}
+	var data struct {
+		StartBatch struct{ Batch *struct{ ID string } }
+	}
+	if err := json.Unmarshal(a.Data, &data); err != nil {
+		return err
+	}
+	if data.StartBatch.Batch == nil { // as many as may be are running: nothing was asked for, and what was before is forgotten
+		r.done["refused batch"]++
+		return nil
+	}
+	if verbOf[verb] != "" {
+		for _, id := range of {
+			r.asked[id] = verbOf[verb]
+		}
+	}
+	r.done["batch "+verb]++
+	return nil
+}
+
+// row is a workspace as it is at the end.
+type row struct {
+	ID, Status, StatusReason, DesiredState string
+	ActiveTaskCount                        int
+}
+
+// settle waits until nothing is under way, has every workspace looked at once more, and says how all of them are.
+func (r *restless) settle(c *client) map[string]row {
+	r.Helper()
+	var rows map[string]row
+	quiet := func() bool {
+		rows = make(map[string]row)
+		var data struct {
+			Workspaces struct{ Nodes []row }
+			Batches    struct{ Nodes []struct{ Status string } }
+		}
+		c.get(&data, `{ workspaces(first: 100) { nodes { id status statusReason desiredState activeTaskCount } } batches(first: 20) { nodes { status } } }`, nil)
+		still := true
+		for _, w := range data.Workspaces.Nodes {
+			rows[w.ID] = w
+			r.home.made.Store(w.ID, true)
+			still = still && w.ActiveTaskCount == 0
+		}
+		for _, b := range data.Batches.Nodes {
+			still = still && b.Status != "RUNNING"
+		}
+		return still
+	}
+	waitUntil(r.T, quiet)
+	for id := range rows {
+		if p := c.mutate("sync", map[string]any{"id": id}); len(p.UserErrors) > 0 {
+			r.Errorf("sync %s: %+v", id, p.UserErrors)
+		}
+	}
+	waitUntil(r.T, quiet)
+	return rows
+}
+
+// compare holds that rows, containers and networks agree one to one, and with what was asked for.
+func (r *restless) compare(rows map[string]row) {
+	r.Helper()
+	for id, want := range r.asked {
+		if w, exists := rows[id]; want == "DELETED" && exists || want != "" && want != "DELETED" && w.DesiredState != want {
+			r.Errorf("%s was last asked to be %s, and is to be %+v", id, want, w)
+		}
+	}
+	for id, w := range rows {
+		if good := map[string]string{"RUNNING": "ACTIVE", "STOPPED": "INACTIVE"}[w.DesiredState]; w.Status != good {
+			r.Errorf("%+v is not as it is to be", w)
+		}
+		containers, networks := r.home.left(id)
+		if len(containers) != 1 || len(networks) != 1 || (containers[0].State == engine.Running) != (w.DesiredState == "RUNNING") {
+			r.Errorf("of %+v the engine has %+v and %d networks", w, containers, len(networks))
+		}
+	}
+	for id := range r.asked {
+		if _, exists := rows[id]; !exists {
+			r.home.nothingLeft(id)
+		}
+	}
+	r.nobodyElses(rows)
+}
+
+// nobodyElses holds that the engine has nothing of this installation that no row knows.
+func (r *restless) nobodyElses(rows map[string]row) {
+	r.Helper()
+	labels := engine.Labels{engine.LabelManaged: "true"}
+	for id := range rows {
+		containers, _ := r.home.left(id)
+		if len(containers) > 0 {
+			labels[engine.LabelInstallation] = containers[0].Labels[engine.LabelInstallation]
+		}
+	}
+	if labels[engine.LabelInstallation] == "" {
+		r.Fatal("nothing is left to tell the installation by")
+	}
+	containers, err := r.home.engine.Containers(r.Context(), labels)
+	networks, networksErr := r.home.engine.Networks(r.Context(), labels)
+	if err != nil || networksErr != nil || len(containers) != len(rows) || len(networks) != len(rows) {
+		r.Errorf("for %d rows there are %d containers and %d networks (%v, %v)", len(rows), len(containers), len(networks), err, networksErr)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package simulation
+
+// Runs of so many steps each, on each database.
+const runs, steps = 10, 1000

@@ -1,0 +1,191 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/lifecycle"
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// server is one that works on the database, put together as the real one is. It can be killed, and cut off from its database.
+type server struct {
+	*workspace.Service
+	db   *store.DB
+	line *line
+	cut  atomic.Bool
+	// frozen is closed when a server that stands still goes on; nil while it does not.
+	frozen atomic.Pointer[chan struct{}]
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+var errCut = errors.New("the database does not answer")
+
+// queue is what the pool has of the database, unless that is cut off.
+type queue struct {
+	task.Queue
+	server *server
+}
+
+func (q queue) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
+	if q.server.cut.Load() || q.server.frozen.Load() != nil {
+		return nil, errCut
+	}
+	return q.Queue.Claim(ctx, holder, slots, lease)
+}
+
+func (q queue) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error) {
+	if q.server.cut.Load() {
+		return task.Verdict{}, errCut
+	}
+	if q.server.frozen.Load() != nil { // it has no idea that its leases end
+		return task.Verdict{}, nil
+	}
+	return q.Queue.Extend(ctx, leases, lease)
+}
+
+func (q queue) Report(ctx context.Context, lease task.Lease, step string, progress *float64) error {
+	if q.server.cut.Load() {
+		return errCut
+	}
+	return q.Queue.Report(ctx, lease, step, progress)
+}
+
+func (q queue) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
+	if q.server.cut.Load() {
+		return errCut
+	}
+	return q.Queue.Finish(ctx, lease, o)
+}
+
+func (q queue) Reclaim(ctx context.Context) (int, error) {
+	if q.server.cut.Load() {
+		return 0, errCut
+	}
+	if q.server.frozen.Load() != nil {
+		return 0, nil
+	}
+	return q.Queue.Reclaim(ctx)
+}
+
+// desk is what the lifecycle has of the database, unless that is cut off.
+type desk struct{ server *server }
+
+func (d desk) Get(ctx context.Context, id string) (workspace.Workspace, error) {
+	if d.server.cut.Load() {
+		return workspace.Workspace{}, errCut
+	}
+	return d.server.Service.Get(ctx, id)
+}
+
+func (d desk) Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error) {
+	if d.server.cut.Load() {
+		return workspace.Workspace{}, errCut
+	}
+	return d.server.Service.Record(ctx, id, seen)
+}
+
+func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error) {
+	if d.server.cut.Load() {
+		return workspace.Workspace{}, errCut
+	}
+	return d.server.Service.MoveSubnet(ctx, id, taken)
+}
+
+// projects are directories that are always there.
+type projects struct{}
+
+func (projects) Check(string, string) error          { return nil }
+func (projects) Make(string, string) (string, error) { return "/projects/p", nil }
+func (projects) RemoveEmpty(string, string) error    { return nil }
+
+// serve starts a server.
+func (w *world) serve() *server {
+	w.Helper()
+	db, err := store.Open(w.dialect, w.dsn)
+	if err != nil {
+		w.Fatal(err)
+	}
+	db.UseMachineClock()
+	log := slog.New(slog.DiscardHandler)
+	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults}}
+	s.line.stall = s.stall
+	s.Service = workspace.NewService(db, projects{}, workspace.Config{DefaultImage: image, NetworkPool: netip.MustParsePrefix("10.213.0.0/20"), Log: log})
+	life := lifecycle.New(s.line, desk{s}, projects{}, installation, log)
+	handlers := life.Handlers()
+	for typ, handler := range handlers {
+		handlers[typ] = w.watched(s, handler)
+	}
+	pool := task.New(queue{s.Service, s}, task.Options{
+		Holder: workspace.NewID("pool_"), Workers: 3, Handlers: handlers, Classify: lifecycle.Classify, Timeout: lifecycle.Timeout, Log: log,
+	})
+	s.Attach(pool)
+	s.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches} {
+		s.ended.Go(func() {
+			if err := run(ctx); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	return s
+}
+
+// stall waits while the server is frozen.
+func (s *server) stall() {
+	if thaw := s.frozen.Load(); thaw != nil {
+		<-*thaw
+	}
+}
+
+// kill ends a server as if its power were cut: nothing that it does from now on reaches the database.
+func (s *server) kill() error {
+	s.line.dead.Store(true)
+	s.cut.Store(true)
+	err := s.db.Close()
+	s.stop()
+	return err
+}
+
+// watched holds that no two handlers are at one workspace at once. One that was told to end does not count, nor does a dead server's.
+func (w *world) watched(s *server, handler task.Handler) task.Handler {
+	return func(ctx context.Context, t task.Task, report task.Report) error {
+		me := &visit{ctx: ctx, server: s, task: t}
+		w.mu.Lock()
+		for other := range w.visits[t.WorkspaceID] {
+			if other.ctx.Err() == nil && !other.frozen && !other.server.line.dead.Load() {
+				w.faultsFound = append(w.faultsFound, fmt.Sprintf("%s %s began while %s %s was at %s", t.Type, t.ID, other.task.Type, other.task.ID, t.WorkspaceID))
+			}
+		}
+		if w.visits[t.WorkspaceID] == nil {
+			w.visits[t.WorkspaceID] = make(map[*visit]struct{})
+		}
+		w.visits[t.WorkspaceID][me] = struct{}{}
+		w.mu.Unlock()
+		defer func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.visits[t.WorkspaceID], me)
+		}()
+		return handler(ctx, t, report)
+	}
+}
+
+// visit is a handler at work.
+type visit struct {
+	ctx    context.Context //nolint:containedctx // that is what is looked at
+	server *server
+	task   task.Task
+	frozen bool // its server stood still meanwhile
+}

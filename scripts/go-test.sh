@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the Go tests with the race detector and, beside them, the long simulation without it: the tests of the whole server wait for the
+# engine most of the time. The output ends with the lines of both.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+CGO_ENABLED=0 go test -timeout 12m ./internal/simulation >"$log" 2>&1 &
+simulation=$!
+failed=0
+CGO_ENABLED=1 go test -race -timeout 12m ./... || failed=1
+wait "$simulation" || failed=1
+cat "$log"
+exit "$failed"
