@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -45,8 +46,32 @@ func UnmarshalTime(v any) (time.Time, error) {
 // MarshalDuration writes a span in ISO 8601.
 func MarshalDuration(d time.Duration) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
-		_, _ = io.WriteString(w, strconv.Quote(duration.Format(d))) // into a buffer
+		_, _ = io.WriteString(w, strconv.Quote(formatDuration(d))) // into a buffer
 	})
+}
+
+// formatDuration is exact: the library counts in floats, and has 23.686150175999998 seconds of 23.686150176.
+func formatDuration(d time.Duration) string {
+	var b strings.Builder
+	if d < 0 {
+		b.WriteByte('-')
+	}
+	b.WriteString("PT")
+	rest := d.Abs()
+	for _, unit := range []struct {
+		length time.Duration
+		letter byte
+	}{{time.Hour, 'H'}, {time.Minute, 'M'}} {
+		if n := rest / unit.length; n > 0 {
+			fmt.Fprintf(&b, "%d%c", n, unit.letter)
+			rest %= unit.length
+		}
+	}
+	if rest > 0 || d == 0 {
+		seconds := fmt.Sprintf("%d.%09d", rest/time.Second, rest%time.Second)
+		b.WriteString(strings.TrimRight(strings.TrimRight(seconds, "0"), ".") + "S")
+	}
+	return b.String()
 }
 
 // UnmarshalDuration reads a span in ISO 8601. A year has 365 days and a month a twelfth of that.

@@ -34,7 +34,8 @@ func TestDuration(t *testing.T) {
 			t.Errorf("%v: got %s, %v", bad, got, err)
 		}
 	}
-	for d, want := range map[time.Duration]string{90 * time.Second: `"PT1M30S"`, 0: `"PT0S"`, 1500 * time.Millisecond: `"PT1.5S"`} {
+	for d, want := range map[time.Duration]string{90 * time.Second: `"PT1M30S"`, 0: `"PT0S"`, 1500 * time.Millisecond: `"PT1.5S"`,
+		23686150176: `"PT23.686150176S"`, -90 * time.Minute: `"-PT1H30M"`, 10 * time.Second: `"PT10S"`, time.Hour + time.Nanosecond: `"PT1H0.000000001S"`} {
 		if got := written(MarshalDuration(d)); got != want {
 			t.Errorf("%s: got %s, want %s", d, got, want)
 		}
