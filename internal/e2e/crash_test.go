@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	kills = 25
+	kills = 13 // on each database
 	// crowd is how many workspaces there are at once: few, so that requests meet.
 	crowd = 6
 	// lifeMost is how long a server lives at most before it is killed: less and more than its leases.
@@ -133,6 +133,7 @@ func (r *restless) create(c *client) error {
 func (r *restless) batch(c *client, ids []string) error {
 	verb := []string{"start", "stop", "restart", "sync"}[r.draw.IntN(4)]
 	of := ids[:1+r.draw.IntN(len(ids))]
+	known := slices.DeleteFunc(slices.Clone(of), func(id string) bool { return r.asked[id] == "" }) // the others may be deleted
 	if verbOf[verb] != "" {
 		for _, id := range of {
 			r.asked[id] = ""
@@ -154,7 +155,7 @@ func (r *restless) batch(c *client, ids []string) error {
 		return nil
 	}
 	if verbOf[verb] != "" {
-		for _, id := range of {
+		for _, id := range known {
 			r.asked[id] = verbOf[verb]
 		}
 	}

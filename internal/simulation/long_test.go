@@ -3,4 +3,4 @@
 package simulation
 
 // Runs of so many steps each, on each database.
-const runs, steps = 10, 1000
+const runs, steps = 5, 1000

@@ -16,6 +16,10 @@ const (
 	waitingTasks = "status IN ('QUEUED', 'RETRYING')"
 )
 
+// early is how much before it is due a task may be claimed. The clocks of servers on one database differ by less, and one server's own
+// goes back a little when it is put right: a pool that is woken for a task must find it.
+const early = 50 * time.Millisecond
+
 // Claim leases due tasks: of each workspace the oldest one that is live, if it waits; of each lane those whose turn it is, a lane
 // after the other. Servers that claim at once skip what the other has locked; the index tasks_one_running makes sure that no
 // workspace has two.
@@ -23,11 +27,11 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 	now := db.now()
 	var rows []taskRow
 	err := db.transact(ctx, func(tx *gorm.DB) error {
-		quick, err := db.due(tx, task.Quick, slots.Free, now)
+		quick, err := db.due(tx, task.Quick, slots.Free, now.Add(early))
 		if err != nil {
 			return err
 		}
-		slow, err := db.due(tx, task.Slow, min(slots.Slow, slots.Free), now)
+		slow, err := db.due(tx, task.Slow, min(slots.Slow, slots.Free), now.Add(early))
 		if err != nil {
 			return err
 		}

@@ -112,7 +112,7 @@ func (b *Batch) outlook(w Workspace, live []task.Task) (Decision, ItemStatus, *t
 	switch {
 	case decision.Refusal != nil && !overruled:
 		return decision, ItemFailed, failureOf(decision.Refusal)
-	case decision.Reuse != nil && len(decision.Supersede) == 0:
+	case decision.Reuse != nil && (len(decision.Supersede) == 0 || b.Operation == task.Delete):
 		return decision, ItemQueued, nil
 	case decision.Refusal == nil && decision.Reuse == nil && !decision.Enqueue:
 		return decision, ItemSkipped, nil

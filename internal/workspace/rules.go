@@ -94,10 +94,14 @@ func decideRestart(w Workspace, live []task.Task) Decision {
 
 func decideDelete(live []task.Task) Decision {
 	d := Decision{Desired: WantDeleted}
-	if d.Reuse = find(live, func(t task.Task) bool { return t.Type == task.Delete }); d.Reuse == nil {
-		d.Enqueue = true
-		d.Supersede = live
+	for i := range live {
+		if live[i].Type == task.Delete {
+			d.Reuse = &live[i]
+		} else {
+			d.Supersede = append(d.Supersede, live[i])
+		}
 	}
+	d.Enqueue = d.Reuse == nil
 	return d
 }
 

@@ -92,6 +92,7 @@ func TestDecide(t *testing.T) {
 		{"a restart under way is that one", task.Restart, active, live([2]string{"RESTART", "RUNNING"}), "task_0 false [] RUNNING"},
 		{"a delete supersedes all, running or not", task.Delete, active, live([2]string{"CREATE", "RUNNING"}, [2]string{"STOP", "QUEUED"}), "- true [task_0 task_1] DELETED"},
 		{"a second delete is the first", task.Delete, deleting, live([2]string{"DELETE", "RETRYING"}), "task_0 false [] DELETED"},
+		{"a second delete supersedes what was given back since", task.Delete, deleting, live([2]string{"SYNC", "QUEUED"}, [2]string{"DELETE", "QUEUED"}), "task_1 false [task_0] DELETED"},
 		{"a delete that failed is begun again", task.Delete, deleting, nil, "- true [] DELETED"},
 		{"what is being deleted is not started", task.Start, deleting, nil, "- false [] DELETED CONFLICT"},
 		{"a queued sync is enough", task.Sync, active, live([2]string{"SYNC", "QUEUED"}), "task_0 false [] RUNNING"},
