@@ -18,7 +18,7 @@ func (r *batchResolver) Items(ctx context.Context, obj *workspace.Batch, first *
 	if err != nil {
 		return model.BatchItemConnection{}, err
 	}
-	p, err := r.Service.BatchItems(ctx, obj.ID, w)
+	p, err := r.Service.BatchItems(ctx, *obj, w)
 	return batchItemConnection(p), err
 }
 

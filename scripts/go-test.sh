@@ -5,11 +5,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+simulation=
+cleanup() {
+  if [ -n "$simulation" ]; then kill "$simulation" 2>/dev/null || true; fi
+  rm -f "$log"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
 CGO_ENABLED=0 go test -timeout 12m ./internal/simulation >"$log" 2>&1 &
 simulation=$!
 failed=0
 CGO_ENABLED=1 go test -race -timeout 12m ./... || failed=1
 wait "$simulation" || failed=1
+simulation=
 cat "$log"
 exit "$failed"

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 
@@ -71,11 +72,21 @@ func (p *pulls) leave(shared *pull, image string, progress *func(float64)) (last
 
 func (p *pulls) run(ctx context.Context, e engine.Engine, image string, shared *pull) {
 	defer shared.cut()
-	err := e.Pull(ctx, image, func(now engine.PullProgress) {
+	var err error
+	defer func() {
+		if r := recover(); r != nil { // those who wait fail, and nobody else
+			err = fmt.Errorf("panic in a pull: %v", r)
+		}
+		p.close(image, shared, err)
+	}()
+	err = e.Pull(ctx, image, func(now engine.PullProgress) {
 		if now.Total > 0 {
 			p.tell(shared, math.Min(100, 100*float64(now.Current)/float64(now.Total)))
 		}
 	})
+}
+
+func (p *pulls) close(image string, shared *pull, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(image, shared)

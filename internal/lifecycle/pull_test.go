@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -80,6 +81,12 @@ func TestPullsAreShared(t *testing.T) {
 		close(gate)
 		if err := <-errs; err != nil || asked(fake) != 2 {
 			t.Errorf("got %v, asked %d times", err, asked(fake))
+		}
+	})
+	inBubble("a panic fails those who wait, and nobody else", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		close(gate)
+		if err := p.wait(t.Context(), fake, "tool", func(float64) { panic("bad") }); err == nil || !strings.Contains(err.Error(), "panic") {
+			t.Errorf("got %v", err)
 		}
 	})
 	inBubble("a failure is everybody's, and the next one asks anew", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {

@@ -105,7 +105,7 @@ func (w *world) checkBatches() {
 		if err != nil {
 			w.Fatal(err)
 		}
-		p, err := w.eyes.BatchItems(w.Context(), id, workspace.Window{First: 1000})
+		p, err := w.eyes.BatchItems(w.Context(), id, b.Revision, workspace.Window{First: 1000})
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-// Package simulation lets servers, put together as the real one is but for the engine, live through months of requests, faults and kills in
+// Package simulation lets servers, whose service, queue, pool, dispatcher and lifecycle are the real ones, live through months of requests, faults and kills in
 // the time of a bubble, and holds after each step what must always be so. It has tests only.
 package simulation
 
@@ -56,7 +56,7 @@ type world struct {
 	owner   map[string]workspace.Actor // of each batch
 }
 
-// TestSimulation needs no luck to be repeated: AICLI_SEED=n runs one seed.
+// TestSimulation prints the seeds of what it draws; AICLI_SEED=n runs one again, as far as the scheduler does the same.
 func TestSimulation(t *testing.T) {
 	first, n := uint64(time.Now().UnixNano()), runs
 	if text := os.Getenv("AICLI_SEED"); text != "" {

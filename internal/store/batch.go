@@ -22,18 +22,18 @@ const (
 const rowsAtOnce = 500
 
 // CreateBatch inserts a batch with its items.
-func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []workspace.BatchItem, most int, key workspace.Once) (workspace.Batch, error) {
+func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []workspace.BatchItem, bounds workspace.BatchBounds, key workspace.Once) (workspace.Batch, error) {
 	err := db.transact(ctx, func(tx *gorm.DB) error {
 		if err := db.useKey(tx, key); err != nil {
 			return err
 		}
-		var running int
-		if err := tx.Raw("SELECT COUNT(*) FROM batches WHERE owner_id = ? AND status = 'RUNNING'", b.OwnerID).Scan(&running).Error; err != nil {
+		var has workspace.BatchBounds
+		if err := tx.Raw("SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(*) AS daily FROM batches WHERE owner_id = ? AND created_at >= ?",
+			b.OwnerID, toMicros(db.now().Add(-workspace.KeysFor))).Scan(&has).Error; err != nil {
 			return err
 		}
-		if running >= most {
-			return &workspace.Error{Code: workspace.QuotaExceeded, Retryable: true,
-				Message: "As many of your batches are running as may be at once. Wait for one to end, or cancel one."}
+		if err := bounds.Admit(has); err != nil {
+			return err
 		}
 		b.CreatedAt, b.Revision = db.now(), 0
 		b.Seal(b.CreatedAt)
@@ -43,6 +43,7 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 		rows := make([]itemRow, len(items))
 		for i, item := range items {
 			rows[i] = toItemRow(item)
+			rows[i].Revision = b.Revision
 		}
 		return tx.CreateInBatches(rows, rowsAtOnce).Error
 	})
@@ -106,7 +107,7 @@ func (db *DB) settleOne(tx *gorm.DB, id string, e ends, now time.Time) (b worksp
 	for _, t := range e.tasks {
 		status, failure := workspace.ItemOf(t)
 		r := tx.Model(&itemRow{}).Where("batch_id = ? AND task_id = ? AND "+liveItems, id, t.ID).
-			Select("Status", "Failure").Updates(itemRow{Status: string(status), Failure: failure})
+			Select("Status", "Failure", "Revision").Updates(itemRow{Status: string(status), Failure: failure, Revision: b.Revision + 1})
 		if r.Error != nil {
 			return b, false, r.Error
 		}
@@ -133,8 +134,10 @@ func beginItem(tx *gorm.DB, b *workspace.Batch, item workspace.BatchItem) error 
 			return workspace.ErrNotNow
 		}
 	}
+	row := toItemRow(item)
+	row.Revision = b.Revision + 1
 	r := tx.Model(&itemRow{}).Where("batch_id = ? AND position = ? AND "+unbegun, b.ID, item.Position).
-		Select("Status", "TaskID", "Failure").Updates(toItemRow(item))
+		Select("Status", "TaskID", "Failure", "Revision").Updates(row)
 	if r.Error == nil && r.RowsAffected == 0 {
 		return workspace.ErrNotNow
 	}
@@ -151,7 +154,8 @@ func underWay(tx *gorm.DB, batchID string) (n int, err error) {
 // writeBatch writes the counts of a batch, of which what has not begun is cancelled where it is halted.
 func writeBatch(tx *gorm.DB, b *workspace.Batch, now time.Time) error {
 	if b.Halted() {
-		r := tx.Exec("UPDATE batch_items SET status = 'CANCELLED' WHERE batch_id = ? AND "+unbegun, b.ID)
+		r := tx.Model(&itemRow{}).Where("batch_id = ? AND "+unbegun, b.ID).Select("Status", "Failure", "Revision").
+			Updates(itemRow{Status: string(workspace.ItemCancelled), Failure: b.WhyHalted(), Revision: b.Revision + 1})
 		if r.Error != nil {
 			return r.Error
 		}
@@ -234,7 +238,7 @@ func (db *DB) RunningBatches(ctx context.Context) ([]workspace.Batch, error) {
 }
 
 // NextItems lists items that have not begun.
-func (db *DB) NextItems(ctx context.Context, b workspace.Batch, limit int) ([]workspace.BatchItem, error) {
+func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int) ([]workspace.BatchItem, error) {
 	read := db.read.WithContext(ctx)
 	n, err := underWay(read, b.ID)
 	if err != nil {
@@ -244,7 +248,7 @@ func (db *DB) NextItems(ctx context.Context, b workspace.Batch, limit int) ([]wo
 		return nil, nil
 	}
 	var rows []itemRow
-	if err := read.Where("batch_id = ? AND "+unbegun, b.ID).Order("position").Limit(limit).Find(&rows).Error; err != nil {
+	if err := read.Where("batch_id = ? AND position > ? AND "+unbegun, b.ID, after).Order("position").Limit(limit).Find(&rows).Error; err != nil {
 		return nil, wrap("list the next items of a batch", err)
 	}
 	items := make([]workspace.BatchItem, len(rows))
@@ -262,21 +266,10 @@ func (db *DB) UnsuccessfulItems(ctx context.Context, batchID string) (ids []stri
 }
 
 // PruneBatches deletes batches that have ended, with their items.
-func (db *DB) PruneBatches(ctx context.Context, before time.Time, keep, limit int) (int, error) {
-	return db.prune(ctx, "batches", before, keep, limit)
-}
-
-// prune deletes what has ended: what did so before then, and the oldest where there is more than keep.
-func (db *DB) prune(ctx context.Context, table string, before time.Time, keep, limit int) (int, error) {
-	var n int64
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		r := tx.Exec(`DELETE FROM `+table+` WHERE id IN (SELECT id FROM `+table+` WHERE finished_at IS NOT NULL AND (finished_at < ?
-				OR finished_at < (SELECT finished_at FROM `+table+` WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
-			ORDER BY finished_at, id LIMIT ?)`, toMicros(before), max(0, keep-1), limit)
-		n = r.RowsAffected
-		return r.Error
-	})
-	return int(n), wrap("prune "+table, err)
+func (db *DB) PruneBatches(ctx context.Context, age time.Duration, limit int) (int, error) {
+	r := db.write.WithContext(ctx).Exec(`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE finished_at < ? ORDER BY finished_at, id LIMIT ?)`,
+		toMicros(db.now().Add(-age)), limit)
+	return int(r.RowsAffected), wrap("prune batches", r.Error)
 }
 
 // Batches lists a page, newest first.
@@ -291,12 +284,13 @@ func (db *DB) Batches(ctx context.Context, ownerID string, w workspace.Window) (
 	return list(where, "batches", "created_at", true, w, batchRow.toBatch, func(r batchRow) string { return encodeCursor(r.CreatedAt, r.ID) })
 }
 
-// BatchItems lists a page, in the order asked for. An item runs when its task has begun.
-func (db *DB) BatchItems(ctx context.Context, batchID string, w workspace.Window) (workspace.Page[workspace.BatchItem], error) {
+// BatchItems lists a page, in the order asked for. An item runs when its task has begun, and lives when it ended after the revision.
+func (db *DB) BatchItems(ctx context.Context, batchID string, revision int64, w workspace.Window) (workspace.Page[workspace.BatchItem], error) {
 	where := func() *gorm.DB {
-		return db.read.WithContext(ctx).Table(`(SELECT i.batch_id, i.position, i.workspace_id, i.workspace_id AS id, i.task_id, i.failure,
-			CASE WHEN i.status = 'QUEUED' AND t.started_at IS NOT NULL THEN 'RUNNING' ELSE i.status END AS status
-			FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id = ?) AS items`, batchID)
+		return db.read.WithContext(ctx).Table(`(SELECT i.batch_id, i.position, i.workspace_id, i.workspace_id AS id, i.task_id,
+				CASE WHEN i.revision <= ? THEN i.failure END AS failure,
+				CASE WHEN i.status <> 'QUEUED' AND i.revision <= ? THEN i.status WHEN t.started_at IS NOT NULL THEN 'RUNNING' ELSE 'QUEUED' END AS status
+			FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id = ?) AS items`, revision, revision, batchID)
 	}
 	return list(where, "the items of a batch", "position", false, w, itemRow.toItem, func(r itemRow) string { return encodeCursor(r.Position, r.WorkspaceID) })
 }
@@ -337,6 +331,7 @@ type itemRow struct {
 	Status      string
 	TaskID      string
 	Failure     *task.Failure `gorm:"serializer:json"`
+	Revision    int64         // of the batch, that its last change came with
 }
 
 func (itemRow) TableName() string { return "batch_items" }

@@ -23,7 +23,7 @@ func batchOf(t *testing.T, db *store.DB, n int, b workspace.Batch) (workspace.Ba
 		made := add(t, db, "ann", fmt.Sprint(b.ID, i))
 		items = append(items, workspace.BatchItem{BatchID: b.ID, Position: i, WorkspaceID: made.Workspace.ID, Status: workspace.ItemQueued})
 	}
-	b, err := db.CreateBatch(t.Context(), b, items, 10, workspace.Once{})
+	b, err := db.CreateBatch(t.Context(), b, items, workspace.BatchBounds{Running: 10, Daily: 10}, workspace.Once{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestItemsOfABatchBegin(t *testing.T) {
 			if err != nil || began != 5 || p.Total != 5 {
 				t.Errorf("%d have begun with %d tasks, %v", began, p.Total, err)
 			}
-			if next, err := db.NextItems(t.Context(), b, 10); err != nil || len(next) != 0 {
+			if next, err := db.NextItems(t.Context(), b, -1, 10); err != nil || len(next) != 0 {
 				t.Errorf("there is room for %d, %v", len(next), err)
 			}
 		})
@@ -79,15 +79,21 @@ func TestItemsOfABatchBegin(t *testing.T) {
 			if _, err := db.EndItem(t.Context(), items[0]); !errors.Is(err, workspace.ErrNotNow) {
 				t.Errorf("got %v", err)
 			}
-			next, err := db.NextItems(t.Context(), b, 10)
+			next, err := db.NextItems(t.Context(), b, -1, 10)
 			if err != nil || len(next) != 1 || next[0] != items[1] {
 				t.Errorf("got %+v, %v", next, err)
 			}
-			p, err := db.BatchItems(t.Context(), b.ID, workspace.Window{First: 1})
+			p, err := db.BatchItems(t.Context(), b.ID, now.Revision, workspace.Window{First: 1})
 			if err != nil || p.Total != 2 || !p.HasNext || p.Items[0].Failure == nil || p.Items[0].Failure.Message != "gone" {
 				t.Errorf("got %+v, %v", p, err)
 			}
-			if p, err = db.BatchItems(t.Context(), b.ID, workspace.Window{First: 5, After: p.Cursors[0]}); err != nil || len(p.Items) != 1 || p.Items[0] != items[1] {
+			if then, err := db.BatchItems(t.Context(), b.ID, b.Revision, workspace.Window{First: 1}); err != nil || then.Items[0].Status != workspace.ItemQueued || then.Items[0].Failure != nil {
+				t.Errorf("got %+v, %v: when the batch was as it was then, the item lived", then, err)
+			}
+			if behind, err := db.NextItems(t.Context(), b, 1, 10); err != nil || len(behind) != 0 {
+				t.Errorf("got %+v, %v", behind, err)
+			}
+			if p, err = db.BatchItems(t.Context(), b.ID, now.Revision, workspace.Window{First: 5, After: p.Cursors[0]}); err != nil || len(p.Items) != 1 || p.Items[0] != items[1] {
 				t.Errorf("got %+v, %v", p, err)
 			}
 		})
@@ -135,13 +141,16 @@ func TestBatchesArePruned(t *testing.T) {
 			}
 			return left
 		}
-		if n, err := db.PruneBatches(t.Context(), time.Now().Add(-time.Hour), 2, 10); n != 1 || err != nil || !slices.Equal(left(), []string{running.ID, ids[2], ids[1]}) {
+		if n, err := db.PruneBatches(t.Context(), time.Hour, 10); n != 0 || err != nil {
+			t.Errorf("pruned %d, %v", n, err)
+		}
+		if n, err := db.PruneBatches(t.Context(), -time.Hour, 1); n != 1 || err != nil || !slices.Equal(left(), []string{running.ID, ids[2], ids[1]}) {
 			t.Errorf("pruned %d, %v, left %v", n, err, left())
 		}
-		if n, err := db.PruneBatches(t.Context(), time.Now().Add(time.Hour), 2, 10); n != 2 || err != nil || !slices.Equal(left(), []string{running.ID}) {
+		if n, err := db.PruneBatches(t.Context(), -time.Hour, 10); n != 2 || err != nil || !slices.Equal(left(), []string{running.ID}) {
 			t.Errorf("pruned %d, %v, left %v", n, err, left())
 		}
-		if p, err := db.BatchItems(t.Context(), ids[0], workspace.Window{First: 1}); err != nil || p.Total != 0 {
+		if p, err := db.BatchItems(t.Context(), ids[0], 9, workspace.Window{First: 1}); err != nil || p.Total != 0 {
 			t.Errorf("its items stayed: %+v, %v", p, err)
 		}
 		if p, err := db.Batches(t.Context(), "bob", workspace.Window{First: 1}); err != nil || p.Total != 0 {

@@ -45,9 +45,9 @@ func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, err
 	return workspace.Once{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, WorkspaceID: r.WorkspaceID, TaskID: r.TaskID, BatchID: r.BatchID}, nil
 }
 
-// PruneKeys deletes keys that were used before then.
-func (db *DB) PruneKeys(ctx context.Context, before time.Time, limit int) (int, error) {
+// PruneKeys deletes keys that were used longer ago than age.
+func (db *DB) PruneKeys(ctx context.Context, age time.Duration, limit int) (int, error) {
 	r := db.write.WithContext(ctx).Exec(`DELETE FROM idempotency_keys WHERE (caller, key) IN (
-		SELECT caller, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`, toMicros(before), limit)
+		SELECT caller, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`, toMicros(db.now().Add(-age)), limit)
 	return int(r.RowsAffected), wrap("prune idempotency keys", r.Error)
 }

@@ -110,8 +110,16 @@ func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
 }
 
 // Prune deletes tasks that have ended.
-func (db *DB) Prune(ctx context.Context, before time.Time, keep, limit int) (int, error) {
-	return db.prune(ctx, "tasks", before, keep, limit)
+func (db *DB) Prune(ctx context.Context, age time.Duration, keep, limit int) (int, error) {
+	var n int64
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		r := tx.Exec(`DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?
+				OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
+			ORDER BY finished_at, id LIMIT ?)`, toMicros(db.now().Add(-age)), max(0, keep-1), limit)
+		n = r.RowsAffected
+		return r.Error
+	})
+	return int(n), wrap("prune tasks", err)
 }
 
 // LiveTasks are those of each of several workspaces.

@@ -171,7 +171,7 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 			}
 		}
 		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
-			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel", "in_batch",
+			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel", "in_batch", "batch_id",
 		})}).Create(&row).Error; err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -66,6 +67,31 @@ var ErrNotNow = errors.New("the item of the batch does not begin now")
 // Halted reports whether what has not begun is not to begin any more.
 func (b *Batch) Halted() bool { return b.Cancel || b.StopOnError && b.Failed > 0 }
 
+// WhyHalted says what an item was cancelled by that had not begun.
+func (b *Batch) WhyHalted() *task.Failure {
+	f := &task.Failure{Code: string(Cancelled), Message: "The batch was cancelled before this item had begun.", Retryable: true}
+	if !b.Cancel {
+		f.Message = "Another item of the batch failed before this one had begun."
+	}
+	return f
+}
+
+// BatchBounds are how many batches an owner may have: that run, and that were started within a day.
+type BatchBounds struct{ Running, Daily int }
+
+// Admit says whether an owner who has that many may have one more.
+func (most BatchBounds) Admit(has BatchBounds) error {
+	switch {
+	case has.Running >= most.Running:
+		return &Error{Code: QuotaExceeded, Retryable: true,
+			Message: fmt.Sprintf("%d of your batches are running, which is the most. Wait for one to end, or cancel one.", has.Running)}
+	case has.Daily >= most.Daily:
+		return &Error{Code: QuotaExceeded, Retryable: true,
+			Message: fmt.Sprintf("You have started %d batches within 24 hours, dry runs included, which is the most. Ask for more with each, or wait.", has.Daily)}
+	}
+	return nil
+}
+
 // Count takes in that n live items have ended with a status.
 func (b *Batch) Count(status ItemStatus, n int) {
 	switch status {
@@ -112,7 +138,7 @@ func (b *Batch) outlook(w Workspace, live []task.Task) (Decision, ItemStatus, *t
 	switch {
 	case decision.Refusal != nil && !overruled:
 		return decision, ItemFailed, failureOf(decision.Refusal)
-	case decision.Reuse != nil && (len(decision.Supersede) == 0 || b.Operation == task.Delete):
+	case decision.Reuse != nil:
 		return decision, ItemQueued, nil
 	case decision.Refusal == nil && decision.Reuse == nil && !decision.Enqueue:
 		return decision, ItemSkipped, nil

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,28 @@ func TestOutlook(t *testing.T) {
 		b := Batch{Operation: c.verb, CreatedAt: began}
 		if _, got, failure := b.outlook(c.w, c.live); got != c.want || (failure != nil) != (got == ItemFailed || got == ItemCancelled) {
 			t.Errorf("%s: got %s, %+v, want %s", c.name, got, failure, c.want)
+		}
+	}
+}
+
+func TestBatchBounds(t *testing.T) {
+	most := BatchBounds{Running: 2, Daily: 5}
+	for has, want := range map[BatchBounds]string{{1, 4}: "", {2, 4}: "running", {1, 5}: "24 hours"} {
+		if err := most.Admit(has); (err == nil) != (want == "") || err != nil && (CodeOf(err) != QuotaExceeded || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: got %v", has, err)
+		}
+	}
+}
+
+func TestTasksAreInTheOrderAskedWhateverTheClocksSay(t *testing.T) {
+	now := time.Now()
+	ahead := NewDraft(Workspace{}, nil, now.Add(time.Hour))
+	first := ahead.Enqueue(task.Create, "ann", task.Params{})
+	d := NewDraft(Workspace{}, []task.Task{first}, now) // by a server whose clock is right
+	for range 100 {
+		before := d.Live[len(d.Live)-1].ID
+		if next := d.Enqueue(task.Sync, "ann", task.Params{}); next.ID <= before || !strings.HasPrefix(next.ID, TaskPrefix) {
+			t.Fatalf("%s comes after %s", next.ID, before)
 		}
 	}
 }

@@ -11,12 +11,14 @@ import (
 
 // Bounds of batches.
 const (
-	MaxBatch   = 1000 // items
-	maxBatches = 10   // of one owner that run
+	MaxBatch = 1000 // items
 	// window is how many items are under way where the caller says nothing: enough to keep any pool busy, and few enough to leave
 	// the owner's queue open for what is asked for singly.
 	window = 100
 )
+
+// batchBounds are those of one owner.
+var batchBounds = BatchBounds{Running: 10, Daily: 1000}
 
 // BatchInput asks for one operation on many workspaces: those of the ids, or those that the filter selects.
 type BatchInput struct {
@@ -146,7 +148,7 @@ func (s *Service) commitBatch(ctx context.Context, b Batch, items []BatchItem, k
 	if key.Key != "" {
 		key.BatchID = b.ID
 	}
-	b, err := s.store.CreateBatch(ctx, b, items, maxBatches, key)
+	b, err := s.store.CreateBatch(ctx, b, items, batchBounds, key)
 	if err == nil {
 		s.publishBatches(b)
 	}
@@ -194,11 +196,8 @@ func (s *Service) CancelBatch(ctx context.Context, actor Actor, id string) (Batc
 	if err != nil {
 		return Batch{}, err
 	}
-	s.publishBatches(b)
-	if err := s.halt(ctx, b); err != nil {
-		return Batch{}, err
-	}
-	return s.store.Batch(ctx, id)
+	s.publishBatches(b) // so that what waits is cancelled: see halt
+	return b, nil
 }
 
 // RetryBatch begins a new batch of the items that failed or were cancelled.
@@ -246,9 +245,10 @@ func (s *Service) Batches(ctx context.Context, actor Actor, w Window) (Page[Batc
 	return s.store.Batches(ctx, actor.scope(), w)
 }
 
-// BatchItems lists the items of a batch that was found for somebody, in the order asked for.
-func (s *Service) BatchItems(ctx context.Context, id string, w Window) (Page[BatchItem], error) {
-	return s.store.BatchItems(ctx, id, w)
+// BatchItems lists the items of a batch that was found for somebody, in the order asked for. What has ended among them is what the batch
+// has counted, however much has ended since.
+func (s *Service) BatchItems(ctx context.Context, b Batch, w Window) (Page[BatchItem], error) {
+	return s.store.BatchItems(ctx, b.ID, b.Revision, w)
 }
 
 // ownBatch is Batch for requests, whose errors name the field.

@@ -163,7 +163,7 @@ func (p *plant) tell(id string) string {
 	if err != nil {
 		p.Fatal(err)
 	}
-	page, err := p.BatchItems(p.Context(), id, workspace.Window{First: 1000})
+	page, err := p.BatchItems(p.Context(), b, workspace.Window{First: 1000})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -217,7 +217,11 @@ func TestBatches(t *testing.T) {
 		p.settle()
 		p.want(b.ID, "COMPLETED_WITH_ERRORS: 1 SUCCEEDED, 1 SKIPPED, 1 FAILED, 2 SKIPPED")
 		p.desires(his[0], workspace.WantRunning)
-		page, err := p.BatchItems(p.Context(), b.ID, workspace.Window{First: 5})
+		ended, err := p.Batch(p.Context(), ann, b.ID)
+		if err != nil {
+			p.Fatal(err)
+		}
+		page, err := p.BatchItems(p.Context(), ended, workspace.Window{First: 5})
 		if err != nil {
 			p.Fatal(err)
 		}
@@ -263,15 +267,48 @@ func TestBatches(t *testing.T) {
 		for _, id := range ids[1:] {
 			p.desires(id, workspace.WantRunning)
 		}
+		now, err := p.Batch(p.Context(), ann, b.ID)
+		if err != nil {
+			p.Fatal(err)
+		}
+		page, err := p.BatchItems(p.Context(), now, workspace.Window{First: 4})
+		if err != nil {
+			p.Fatal(err)
+		}
+		for _, item := range page.Items {
+			if item.Failure == nil {
+				p.Errorf("%+v does not say why", item)
+			}
+		}
+	})
+	onPlant(t, "what others ask for too is not taken from them by the end of a batch", 1, func(p *plant) {
+		ids := p.make("ann", 4)
+		release := p.hold()
+		in := workspace.BatchInput{Operation: task.Stop, IDs: ids, Concurrency: new(4), StopOnError: true}
+		p.fails[ids[0]] = true
+		b := p.batch(in)
+		p.settle()
+		if _, err := p.Request(p.Context(), ann, task.Stop, workspace.Ask{ID: ids[1]}); err != nil {
+			p.Error(err)
+		}
+		other := p.batch(workspace.BatchInput{Operation: task.Stop, IDs: ids[2:3]})
+		p.settle()
+		release()
+		p.want(b.ID, "COMPLETED_WITH_ERRORS: 1 FAILED, 2 SUCCEEDED, 1 CANCELLED")
+		p.want(other.ID, "SUCCEEDED: 1 SUCCEEDED")
+		p.desires(ids[1], workspace.WantStopped)
+		p.desires(ids[2], workspace.WantStopped)
+		p.desires(ids[3], workspace.WantRunning)
 	})
 	onPlant(t, "cancelled, what is under way goes on, and nothing else begins", 1, func(p *plant) {
 		ids := p.make("ann", 4)
 		release := p.hold()
 		b := p.batch(workspace.BatchInput{Operation: task.Stop, IDs: ids, Concurrency: new(3)})
 		p.settle()
-		if now, err := p.CancelBatch(p.Context(), ann, b.ID); err != nil || now.Status != workspace.BatchRunning || now.Cancelled != 3 {
-			p.Errorf("got %+v, %v", now, err)
+		if now, err := p.CancelBatch(p.Context(), ann, b.ID); err != nil || now.Status != workspace.BatchRunning || now.Cancelled != 1 {
+			p.Errorf("got %+v, %v: what has no task is cancelled at once", now, err)
 		}
+		p.settle() // and what has one right after
 		p.want(b.ID, "RUNNING: 1 RUNNING, 3 CANCELLED")
 		release()
 		p.want(b.ID, "CANCELLED: 1 SUCCEEDED, 3 CANCELLED")
@@ -322,7 +359,7 @@ func TestBatches(t *testing.T) {
 		release()
 		for _, b := range []workspace.Batch{first, second} {
 			p.want(b.ID, "SUCCEEDED: 1 SUCCEEDED")
-			page, err := p.BatchItems(p.Context(), b.ID, workspace.Window{First: 1})
+			page, err := p.BatchItems(p.Context(), b, workspace.Window{First: 1})
 			if err != nil || page.Items[0].TaskID != r.Task.ID {
 				p.Errorf("got %+v, %v, want the task %s", page.Items, err, r.Task.ID)
 			}

@@ -11,20 +11,28 @@ import (
 const (
 	// dispatchEvery is the safety net under wakeBatches, and how soon an item is tried again whose owner's queue was full.
 	dispatchEvery = time.Second
-	// dispatchAtOnce is how many items of one batch begin before it is another one's turn.
+	// dispatchAtOnce is how many items of one owner's batches begin, or are cancelled, before it is another owner's turn.
 	dispatchAtOnce = 20
 )
 
-// RunBatches has the items of batches begin as there is room for them, until ctx ends. Several servers may do so at once.
+// dispatcher has the items of batches begin as there is room for them. Several servers may have one.
+type dispatcher struct {
+	*Service
+
+	behind map[string]int // by batch, the position behind which to go on: what is before it could not begin the last time
+}
+
+// RunBatches has the items of batches begin, until ctx ends.
 func (s *Service) RunBatches(ctx context.Context) error {
+	d := dispatcher{Service: s, behind: make(map[string]int)}
 	poll := time.NewTicker(dispatchEvery)
 	defer poll.Stop()
 	for ctx.Err() == nil {
-		began, err := s.dispatch(ctx)
+		moved, err := d.round(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.config.Log.ErrorContext(ctx, "begin the items of batches", "error", err)
 		}
-		if began > 0 && err == nil {
+		if moved > 0 {
 			continue
 		}
 		select {
@@ -43,41 +51,59 @@ func (s *Service) wakeBatches() {
 	}
 }
 
-// dispatch gives each batch that runs one turn, and says how many items have begun or ended by it.
-func (s *Service) dispatch(ctx context.Context) (began int, err error) {
-	running, err := s.store.RunningBatches(ctx)
+// round gives each owner a turn, which the owner's batches share, and says how many items have begun or ended by it.
+func (d *dispatcher) round(ctx context.Context) (moved int, err error) {
+	running, err := d.store.RunningBatches(ctx)
 	if err != nil {
 		return 0, err
+	}
+	of := make(map[string]int)
+	for _, b := range running {
+		of[b.OwnerID]++
 	}
 	var errs []error
 	for _, b := range running {
+		share := max(1, dispatchAtOnce/of[b.OwnerID])
+		act := d.beginItems
 		if b.Halted() {
-			errs = append(errs, s.halt(ctx, b))
-			continue
+			act = d.halt
 		}
-		n, err := s.beginItems(ctx, b)
-		began += n
+		n, err := act(ctx, b, share)
+		moved += n
 		errs = append(errs, err)
 	}
-	return began, errors.Join(errs...)
+	if len(running) == 0 {
+		clear(d.behind)
+	}
+	return moved, errors.Join(errs...)
 }
 
-func (s *Service) beginItems(ctx context.Context, b Batch) (began int, err error) {
-	items, err := s.store.NextItems(ctx, b, dispatchAtOnce)
+// beginItems goes on behind an item that cannot begin: one owner's full queue does not hold up the others of an admin's batch.
+func (d *dispatcher) beginItems(ctx context.Context, b Batch, limit int) (began int, err error) {
+	after, skips := d.behind[b.ID]
+	if !skips {
+		after = -1
+	}
+	items, err := d.store.NextItems(ctx, b, after, limit)
 	if err != nil {
 		return 0, err
 	}
+	delete(d.behind, b.ID) // at the end it begins at the front again
+	var errs []error
 	for _, item := range items {
-		switch err := s.beginItem(ctx, b, item); {
+		switch err := d.beginItem(ctx, b, item); {
 		case err == nil:
 			began++
-		case errors.Is(err, ErrNotNow), CodeOf(err) == QuotaExceeded: // another server was first, or the owner's queue is full
-			return began, nil
+		case errors.Is(err, ErrNotNow): // another server was first
+			return began, errors.Join(errs...)
+		case CodeOf(err) == QuotaExceeded:
+			d.behind[b.ID] = item.Position
 		default:
-			return began, err
+			d.behind[b.ID] = item.Position
+			errs = append(errs, err)
 		}
 	}
-	return began, nil
+	return began, errors.Join(errs...)
 }
 
 func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) error {
@@ -99,26 +125,32 @@ func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) error 
 	return err
 }
 
-// halt cancels what a batch has asked for and nobody has begun. What is being deleted stays so.
-func (s *Service) halt(ctx context.Context, b Batch) error {
+// halt cancels what a batch alone has asked for and nobody has begun. What is being deleted stays so.
+func (d *dispatcher) halt(ctx context.Context, b Batch, limit int) (cancelled int, err error) {
 	q := TaskQuery{BatchID: b.ID, Status: []task.Status{task.Queued}, Window: Window{First: MaxBatch}}
-	waiting, err := s.store.Tasks(ctx, q)
+	waiting, err := d.store.Tasks(ctx, q)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	var errs []error
 	for _, t := range waiting.Items {
 		if t.StartedAt != nil || t.Type == task.Delete {
 			continue
 		}
-		_, err := s.update(ctx, t.WorkspaceID, func(d *Draft) error {
-			if now := find(d.Live, func(l task.Task) bool { return l.ID == t.ID }); now != nil && now.StartedAt == nil {
-				return d.Cancel(t.ID)
+		_, err := d.update(ctx, t.WorkspaceID, func(draft *Draft) error {
+			now := find(draft.Live, func(l task.Task) bool { return l.ID == t.ID })
+			if now == nil || now.StartedAt != nil || now.BatchID != b.ID {
+				return nil
 			}
-			return nil
+			return draft.Cancel(t.ID)
 		})
 		if err != nil && CodeOf(err) != NotFound {
-			return err
+			errs = append(errs, err)
+			continue
+		}
+		if cancelled++; cancelled == limit {
+			break
 		}
 	}
-	return nil
+	return cancelled, errors.Join(errs...)
 }

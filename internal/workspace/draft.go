@@ -13,6 +13,10 @@ import (
 // NewID makes an id: its kind's prefix and 26 characters that sort by time.
 func NewID(prefix string) string { return prefix + strings.ToLower(ulid.Make().String()) }
 
+func idAt(prefix string, millis uint64) string {
+	return prefix + strings.ToLower(ulid.MustNew(millis, ulid.DefaultEntropy()).String())
+}
+
 // The prefixes of ids, by which node finds what one stands for.
 const (
 	WorkspacePrefix = "ws_"
@@ -56,7 +60,7 @@ func (d *Draft) Now() time.Time { return d.now }
 
 // Enqueue adds a task. What failed before is over: something new is asked for.
 func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task {
-	id := NewID(TaskPrefix)
+	id := d.nextID()
 	t := task.Task{
 		ID: id, Lease: task.Lease{TaskID: id}, Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
 		RequestedBy: by, MaxAttempts: maxAttempts, Params: params, CreatedAt: d.now, RunAt: d.now,
@@ -64,6 +68,22 @@ func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task 
 	d.Workspace.Failure = nil
 	d.Live = append(d.Live, t)
 	return t
+}
+
+// nextID is the id of a new task, which is greater than those before it: they are run in the order of their ids, whatever the clocks of
+// the servers that made them say.
+func (d *Draft) nextID() string {
+	at := ulid.Timestamp(d.now)
+	if n := len(d.Live); n > 0 {
+		if last, err := ulid.Parse(strings.TrimPrefix(d.Live[n-1].ID, TaskPrefix)); err == nil {
+			at = max(at, last.Time())
+			if id := idAt(TaskPrefix, at); id > d.Live[n-1].ID {
+				return id
+			}
+			at++
+		}
+	}
+	return idAt(TaskPrefix, at)
 }
 
 // Supersede ends a live task that has become pointless. One that runs is told to stop, and ends by its own outcome: two
@@ -159,6 +179,9 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	switch {
 	case decision.Reuse != nil:
 		d.Hurry(decision.Reuse.ID) // who asks again wants it tried now
+		if t := find(d.Live, func(t task.Task) bool { return t.ID == decision.Reuse.ID }); t.BatchID != r.BatchID {
+			t.BatchID = "" // it is no longer the batch's alone, whose end must not take it from the others
+		}
 		return decision.Reuse, cut
 	case !decision.Enqueue:
 		return nil, cut

@@ -53,14 +53,14 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 		return Result{}, err
 	}
 	deadline := time.Now().Add(wait)
-	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, wait, key) }, s.again(ctx))
+	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, deadline, key) }, s.again(ctx))
 	if err != nil {
 		return Result{}, err
 	}
 	return s.awaitCreate(ctx, r, deadline)
 }
 
-func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, wait time.Duration, key Once) (Result, error) {
+func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, deadline time.Time, key Once) (Result, error) {
 	w := Workspace{ID: NewID(WorkspacePrefix), OwnerID: actor.ID, DesiredState: WantRunning}
 	if in.Start != nil && !*in.Start {
 		w.DesiredState = WantStopped
@@ -72,7 +72,7 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, wait 
 	var taskID string
 	ch, err := s.store.Create(ctx, w, s.config.NetworkPool, func(d *Draft) {
 		params := task.Params{}
-		if wait > 0 {
+		if wait := time.Until(deadline); wait > 0 { // by the database's clock it is another instant
 			params.DiscardUntil = d.Now().Add(wait)
 		}
 		taskID = d.Enqueue(task.Create, actor.ID, params).ID

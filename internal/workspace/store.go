@@ -40,11 +40,11 @@ type Store interface {
 
 	// Once finds what a key was used for within KeysFor; NotFound when it was not.
 	Once(ctx context.Context, caller, key string) (Once, error)
-	// PruneKeys deletes at most limit keys that were used before then, and says how many it deleted.
-	PruneKeys(ctx context.Context, before time.Time, limit int) (int, error)
-	// Prune deletes at most limit tasks that ended before then, or that are older than the newest keep that have ended, and says
+	// PruneKeys deletes at most limit keys that were used longer ago than age, and says how many it deleted.
+	PruneKeys(ctx context.Context, age time.Duration, limit int) (int, error)
+	// Prune deletes at most limit tasks that ended longer ago than age, or that are older than the newest keep that have ended, and says
 	// how many it deleted.
-	Prune(ctx context.Context, before time.Time, keep, limit int) (int, error)
+	Prune(ctx context.Context, age time.Duration, keep, limit int) (int, error)
 
 	// Claim, Extend, Report and Reclaim are as in task.Queue, and return the tasks as they are now.
 	Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error)
@@ -69,27 +69,27 @@ type Notices interface {
 
 // Batches is the part of a store that keeps batches. What does not exist is an *Error with NotFound.
 type Batches interface {
-	// CreateBatch inserts a batch with all of its items. An owner who has as many running as most is refused.
-	CreateBatch(ctx context.Context, b Batch, items []BatchItem, most int, key Once) (Batch, error)
+	// CreateBatch inserts a batch with all of its items, unless its owner has as many as bounds allows.
+	CreateBatch(ctx context.Context, b Batch, items []BatchItem, bounds BatchBounds, key Once) (Batch, error)
 	Batch(ctx context.Context, id string) (Batch, error)
 	BatchesByID(ctx context.Context, ids []string) (map[string]Batch, error)
 	// Batches lists those of an owner, newest first; of everybody where there is none.
 	Batches(ctx context.Context, ownerID string, w Window) (Page[Batch], error)
-	BatchItems(ctx context.Context, batchID string, w Window) (Page[BatchItem], error)
+	// BatchItems lists items as they were when the batch had a revision, as far as what ended since is shown as live.
+	BatchItems(ctx context.Context, batchID string, revision int64, w Window) (Page[BatchItem], error)
 	// UnsuccessfulItems lists the workspaces of the items that failed or were cancelled.
 	UnsuccessfulItems(ctx context.Context, batchID string) ([]string, error)
 
 	// RunningBatches lists those that have live items, oldest first.
 	RunningBatches(ctx context.Context) ([]Batch, error)
-	// NextItems lists items that have not begun, in order, no more than there is room for and no more than limit.
-	NextItems(ctx context.Context, b Batch, limit int) ([]BatchItem, error)
+	// NextItems lists items behind a position that have not begun, in order, no more than there is room for and no more than limit.
+	NextItems(ctx context.Context, b Batch, after, limit int) ([]BatchItem, error)
 	// EndItem ends an item that has not begun; ErrNotNow when it has.
 	EndItem(ctx context.Context, item BatchItem) (Batch, error)
 	// CancelBatch ends the items that have not begun. A batch that has ended is an *Error with Conflict.
 	CancelBatch(ctx context.Context, id string) (Batch, error)
-	// PruneBatches deletes at most limit batches that ended before then, or that are older than the newest keep that have ended, and
-	// says how many it deleted.
-	PruneBatches(ctx context.Context, before time.Time, keep, limit int) (int, error)
+	// PruneBatches deletes at most limit batches that ended longer ago than age, and says how many it deleted.
+	PruneBatches(ctx context.Context, age time.Duration, limit int) (int, error)
 }
 
 // QueueDepth is how full the queue is.

@@ -10,11 +10,13 @@ import (
 const (
 	endedFor  = 30 * 24 * time.Hour
 	endedMost = 100_000
-	// batchesMost is how many batches are kept, each of which has up to a thousand items.
-	batchesMost = 1000
+	// batchesFor is how long batches are kept, of which an owner may start a bounded number a day.
+	batchesFor = 7 * 24 * time.Hour
 	// tidyEvery is how often the rest is deleted, tidyAtOnce how much in one transaction: others write between them.
 	tidyEvery  = 10 * time.Minute
 	tidyAtOnce = 1000
+	// batchesAtOnce is fewer: each has up to a thousand items, which go with it.
+	batchesAtOnce = 5
 )
 
 // KeepTidy prunes tasks and batches that have ended and idempotency keys that are no longer kept, now and then, until ctx ends.
@@ -35,18 +37,16 @@ func (s *Service) KeepTidy(ctx context.Context) error {
 
 func (s *Service) tidy(ctx context.Context) error {
 	return errors.Join(
-		inPieces(func() (int, error) { return s.store.Prune(ctx, time.Now().Add(-endedFor), endedMost, tidyAtOnce) }),
-		inPieces(func() (int, error) {
-			return s.store.PruneBatches(ctx, time.Now().Add(-endedFor), batchesMost, tidyAtOnce)
-		}),
-		inPieces(func() (int, error) { return s.store.PruneKeys(ctx, time.Now().Add(-KeysFor), tidyAtOnce) }),
+		inPieces(tidyAtOnce, func(n int) (int, error) { return s.store.Prune(ctx, endedFor, endedMost, n) }),
+		inPieces(batchesAtOnce, func(n int) (int, error) { return s.store.PruneBatches(ctx, batchesFor, n) }),
+		inPieces(tidyAtOnce, func(n int) (int, error) { return s.store.PruneKeys(ctx, KeysFor, n) }),
 	)
 }
 
-func inPieces(prune func() (int, error)) error {
+func inPieces(size int, prune func(limit int) (int, error)) error {
 	for {
-		n, err := prune()
-		if err != nil || n < tidyAtOnce {
+		n, err := prune(size)
+		if err != nil || n < size {
 			return err
 		}
 	}

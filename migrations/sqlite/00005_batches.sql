@@ -30,6 +30,7 @@ CREATE TABLE batch_items (
     status       TEXT    NOT NULL,
     task_id      TEXT    NOT NULL, -- empty: its turn has not come, or no task was needed
     failure      TEXT, -- JSON
+    revision     BIGINT  NOT NULL, -- of the batch, that its last change came with
     PRIMARY KEY (batch_id, position)
 );
 CREATE INDEX batch_items_live ON batch_items (batch_id, task_id, position) WHERE status = 'QUEUED';
