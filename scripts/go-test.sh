@@ -6,11 +6,7 @@ cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 simulation=
-cleanup() {
-  if [ -n "$simulation" ]; then kill "$simulation" 2>/dev/null || true; fi
-  rm -f "$log"
-}
-trap cleanup EXIT
+trap 'if [ -n "$simulation" ]; then kill "$simulation" 2>/dev/null; fi; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 CGO_ENABLED=0 go test -timeout 12m ./internal/simulation >"$log" 2>&1 &
 simulation=$!

@@ -50,7 +50,7 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 }
 
 func decideStart(w Workspace, live []task.Task) Decision {
-	d := Decision{Desired: WantRunning}
+	d := Decision{Desired: WantRunning, Supersede: waitingOf(live, task.Stop)}
 	last := len(live) - 1
 	switch {
 	case last >= 0 && w.DesiredState == WantRunning && makes(live[last]):
@@ -60,7 +60,6 @@ func decideStart(w Workspace, live []task.Task) Decision {
 	case last < 0 && w.DesiredState == WantRunning && w.Status == Active:
 	default:
 		d.Enqueue = true
-		d.Supersede = waitingOf(live, task.Stop)
 	}
 	return d
 }

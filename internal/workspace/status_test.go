@@ -84,6 +84,7 @@ func TestDecide(t *testing.T) {
 		{"a stop supersedes a queued start", task.Stop, active, live([2]string{"START", "QUEUED"}), "- true [task_0] STOPPED"},
 		{"a stop supersedes a queued sync, which would stop in its own time", task.Stop, active, live([2]string{"SYNC", "QUEUED"}), "- true [task_0] STOPPED"},
 		{"a start supersedes a queued stop", task.Start, inactive, live([2]string{"STOP", "QUEUED"}), "- true [task_0] RUNNING"},
+		{"a second start supersedes a stop that was given back since", task.Start, active, live([2]string{"STOP", "QUEUED"}, [2]string{"START", "QUEUED"}), "task_1 false [task_0] RUNNING"},
 		{"a restart overtaken by a stop is not joined", task.Restart, inactive, live([2]string{"RESTART", "RUNNING"}, [2]string{"STOP", "RUNNING"}), "- true [] RUNNING"},
 		{"a stop waits for a start that runs", task.Stop, active, live([2]string{"START", "RUNNING"}), "- true [] STOPPED"},
 		{"a stop of what is stopped needs no task", task.Stop, inactive, nil, "- false [] STOPPED"},
