@@ -56,6 +56,11 @@ image-test: go engine ## Build the image, run it and ask it a few things
 go-test: go web engine chromium gcc ## Run the Go tests, with everything real that they need
 	scripts/with-web.sh scripts/with-postgres.sh scripts/go-test.sh
 
+.PHONY: bench
+bench: go engine ## Measure the server beside its peers: docs/benchmarks.md says what, and how long it takes
+	go build -o .cache/aicli-web-bench .
+	scripts/with-postgres.sh bash -c 'cd bench && go run . -server ../.cache/aicli-web-bench'
+
 .PHONY: engine
 engine: ## Start a container engine if none answers, and give it the base image
 	scripts/ensure-docker.sh

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/store"
+)
+
+const (
+	// serverPool is where the server under test cuts networks from.
+	serverPool = "10.230.0.0/16"
+	// look is how often the server is asked how far it is: often enough for what takes half a minute.
+	look = 100 * time.Millisecond
+	// askers is how many requests are sent at once. They are answered in milliseconds, whatever the engine does.
+	askers = 8
+)
+
+// server is the real server, a process of its own, and one user of its API.
+type server struct {
+	cmd          *exec.Cmd
+	log          bytes.Buffer // to be read once it has ended
+	ended        chan error
+	address      string
+	token        string
+	installation string
+	client       http.Client
+	names        int // of workspaces asked for
+}
+
+var addressLine = regexp.MustCompile(`serves on (http://\S+)`)
+
+// startServer starts the binary on a database of its own and waits until it takes requests.
+func startServer(ctx context.Context, binary, dir string, on database) (*server, error) {
+	s := &server{ended: make(chan error, 1)}
+	var err error
+	if s.installation, err = installation(ctx, on); err != nil {
+		return nil, err
+	}
+	environment := []string{
+		"AICLI_DATA_DIR=" + filepath.Join(dir, "server-"+string(on.dialect)), "AICLI_ADDR=127.0.0.1:0", "AICLI_DATABASE_URL=" + on.url(),
+		"AICLI_DEFAULT_IMAGE=" + image, "AICLI_NETWORK_POOL=" + serverPool,
+	}
+	token := exec.CommandContext(ctx, binary, "token", "--user", owner)
+	token.Env = append(token.Environ(), environment...)
+	said, err := token.Output()
+	if err != nil {
+		return nil, fmt.Errorf("make a token: %w", err)
+	}
+	s.token = strings.TrimSpace(string(said))
+	s.cmd = exec.Command(binary, "serve") //nolint:noctx // it is told to stop, not killed with a context
+	s.cmd.Env, s.cmd.Stderr = append(s.cmd.Environ(), environment...), &s.log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	lines := bufio.NewScanner(out)
+	for s.address == "" && lines.Scan() {
+		if found := addressLine.FindStringSubmatch(lines.Text()); found != nil {
+			s.address = found[1]
+		}
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, out) // the rest of what it prints
+		s.ended <- s.cmd.Wait()
+	}()
+	if s.address == "" {
+		return nil, errors.Join(errors.New("the server ended before it served"), s.stop())
+	}
+	return s, nil
+}
+
+// installation is the id by which the engine's things of a database's server are told from others.
+func installation(ctx context.Context, on database) (string, error) {
+	db, err := on.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	id, err := db.Installation(ctx)
+	return id, errors.Join(err, db.Close())
+}
+
+// url is what the server takes for AICLI_DATABASE_URL.
+func (d database) url() string {
+	if d.dialect == store.SQLite {
+		return "sqlite:" + d.dsn
+	}
+	return d.dsn
+}
+
+// stop tells the server to end, and says what it logged last when it does not end well.
+func (s *server) stop() error {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // one that has ended says so below
+	late := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
+	defer late.Stop()
+	if err := <-s.ended; err != nil {
+		log := s.log.String()
+		return fmt.Errorf("the server ended with %w; its log ends with\n%s", err, log[max(0, len(log)-4000):])
+	}
+	return nil
+}
+
+// ask sends one operation and reads its data.
+func (s *server) ask(ctx context.Context, into any, query string, variables map[string]any) error {
+	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address+"/graphql", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+s.token)
+	response, err := s.client.Do(request)
+	if err != nil {
+		return err
+	}
+	text, readErr := io.ReadAll(response.Body)
+	if err := errors.Join(readErr, response.Body.Close()); err != nil {
+		return err
+	}
+	answer := struct {
+		Data   any               `json:"data"`
+		Errors []json.RawMessage `json:"errors"`
+	}{Data: into}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return fmt.Errorf("%w in %s", err, text)
+	}
+	if len(answer.Errors) > 0 {
+		return fmt.Errorf("%s was answered with %s", query, text)
+	}
+	return nil
+}
+
+// make asks for n workspaces and waits until they and those from before are ACTIVE. It says how long that took.
+func (s *server) make(ctx context.Context, n int) (time.Duration, error) {
+	first := s.names
+	s.names += n
+	began := time.Now()
+	err := each(ctx, n, askers, func(ctx context.Context, i int) error {
+		return s.mutate(ctx, "create", map[string]any{"name": fmt.Sprint("bench ", first+i)})
+	})
+	if err == nil {
+		err = s.until(ctx, "ACTIVE", s.names)
+	}
+	return time.Since(began), err
+}
+
+// clear deletes all workspaces through the API, and waits until they are gone.
+func (s *server) clear(ctx context.Context) error {
+	for {
+		var data struct {
+			Workspaces struct{ Nodes []struct{ ID string } }
+		}
+		if err := s.ask(ctx, &data, `{ workspaces(first: 100, filter: { status: [ACTIVE, FAILED, INACTIVE] }) { nodes { id } } }`, nil); err != nil {
+			return err
+		}
+		list := data.Workspaces.Nodes
+		if len(list) == 0 {
+			return s.until(ctx, "", 0)
+		}
+		if err := each(ctx, len(list), askers, func(ctx context.Context, i int) error {
+			return s.mutate(ctx, "delete", map[string]any{"id": list[i].ID})
+		}); err != nil {
+			return err
+		}
+	}
+}
+
+// mutate runs createWorkspace or deleteWorkspace.
+func (s *server) mutate(ctx context.Context, verb string, input map[string]any) error {
+	var data struct {
+		Result struct{ UserErrors []struct{ Message string } }
+	}
+	query := fmt.Sprintf("mutation($input: %s%sWorkspaceInput!) { result: %sWorkspace(input: $input) { userErrors { message } } }",
+		strings.ToUpper(verb[:1]), verb[1:], verb)
+	err := s.ask(ctx, &data, query, map[string]any{"input": input})
+	if err == nil && len(data.Result.UserErrors) > 0 {
+		err = fmt.Errorf("%s %v: %s", verb, input, data.Result.UserErrors[0].Message)
+	}
+	return err
+}
+
+// until waits until so many workspaces have a status; without one, until there are so many at all.
+func (s *server) until(ctx context.Context, status string, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	filter := map[string]any{}
+	if status != "" {
+		filter["status"] = []string{status}
+	}
+	for {
+		var data struct {
+			Workspaces, Failed struct{ TotalCount int }
+		}
+		if err := s.ask(ctx, &data, `query($filter: WorkspaceFilter) { workspaces(first: 1, filter: $filter) { totalCount }
+			failed: workspaces(first: 1, filter: { status: [FAILED] }) { totalCount } }`, map[string]any{"filter": filter}); err != nil {
+			return err
+		}
+		switch {
+		case data.Failed.TotalCount > 0:
+			return fmt.Errorf("%d workspaces have failed", data.Failed.TotalCount)
+		case data.Workspaces.TotalCount == n:
+			return nil
+		}
+		if err := pause(ctx, look); err != nil {
+			return fmt.Errorf("%d workspaces, of %d to be: %w", data.Workspaces.TotalCount, n, err)
+		}
+	}
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
