@@ -101,6 +101,32 @@ func TestAKeyGivesTheAnswerOfThen(t *testing.T) {
 	})
 }
 
+func TestLimitsReachTheContainerByASyncOfTheirOwn(t *testing.T) {
+	s, _, _ := service(t)
+	r, err := s.Create(t.Context(), ann, workspace.CreateInput{Name: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed, err := s.Claim(t.Context(), "pool", task.Slots{Free: 1, Slow: 1}, time.Minute)
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("got %+v, %v", claimed, err)
+	}
+	if _, err := s.CancelTask(t.Context(), ann, r.Task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Finish(t.Context(), claimed[0].Lease, task.Outcome{Status: task.Cancelled}); err != nil { // what takes it back waits now
+		t.Fatal(err)
+	}
+	changed, err := s.Update(t.Context(), ann, workspace.UpdateInput{ID: r.Workspace.ID, Resources: workspace.ResourcesInput{Pids: new(77)}})
+	if err != nil || changed.Task == nil || changed.Task.Params.Undo {
+		t.Fatalf("got %+v, %v: what takes back applies no limits", changed.Task, err)
+	}
+	again, err := s.Update(t.Context(), ann, workspace.UpdateInput{ID: r.Workspace.ID, Resources: workspace.ResourcesInput{Pids: new(78)}})
+	if err != nil || again.Task == nil || again.Task.ID != changed.Task.ID {
+		t.Errorf("got %+v, %v: the sync that waits applies these limits too, and is told of", again.Task, err)
+	}
+}
+
 func TestAFailureThatWasUndoneIsToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _ := service(t)

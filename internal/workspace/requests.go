@@ -151,6 +151,7 @@ func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key O
 	var taskID *string
 	ch, err := s.updateOwn(ctx, actor, in.ID, func(d *Draft) error {
 		w := &d.Workspace
+		taskID = nil // a transaction may run again
 		switch {
 		case in.Version != nil && *in.Version != w.Version:
 			return &Error{Code: Conflict, Message: "The workspace has changed since you read it. Read it again, then repeat the update.", Field: []string{"input", "version"}}
@@ -165,19 +166,21 @@ func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key O
 		}
 		if limits := in.Resources.over(w.Resources); limits != w.Resources {
 			w.Resources = limits
-			t := find(d.Live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() })
-			if t == nil {
-				t = new(d.Enqueue(task.Sync, actor.ID, task.Params{Grace: defaultGrace}))
-			}
-			taskID = &t.ID
+			sync := Request{Verb: task.Sync, By: actor.ID, Params: task.Params{Grace: defaultGrace}, At: d.Now()}
+			doing, _ := d.Ask(Decide(task.Sync, *w, d.Live), sync) // it supersedes nothing, and is never there without a task
+			taskID = &doing.ID
 		}
 		d.Once = key.answered(in.ID, taskID)
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return Result{}, err
+	case taskID == nil:
+		return Result{Workspace: &ch.Workspace}, nil
+	default:
+		return s.reread(ctx, in.ID, *taskID) // the task that is joined is not part of the change
 	}
-	return result(ch, taskID), nil
 }
 
 // Ask is a request for a task on a workspace that exists.
