@@ -28,8 +28,8 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 			return err
 		}
 		var has workspace.BatchBounds
-		if err := tx.Raw("SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(*) AS daily FROM batches WHERE owner_id = ? AND created_at >= ?",
-			b.OwnerID, toMicros(db.now().Add(-workspace.KeysFor))).Scan(&has).Error; err != nil {
+		if err := tx.Raw(`SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(CASE WHEN created_at >= ? THEN 1 END) AS daily
+			FROM batches WHERE owner_id = ?`, toMicros(db.now().Add(-24*time.Hour)), b.OwnerID).Scan(&has).Error; err != nil {
 			return err
 		}
 		if err := bounds.Admit(has); err != nil {

@@ -181,7 +181,7 @@ func TestSubnets(t *testing.T) {
 		})
 		t.Run("a subnet that is in use elsewhere is left alone for a while", func(t *testing.T) {
 			made := add(t, db, "ann", "moves")
-			moved, err := db.MoveSubnet(t.Context(), made.Workspace.ID, pool, nil, time.Now().Add(time.Hour))
+			moved, err := db.MoveSubnet(t.Context(), made.Workspace.ID, pool, nil, time.Hour)
 			next := add(t, db, "ann", "next")
 			if err != nil || moved.Workspace.Subnet == made.Workspace.Subnet || next.Workspace.Subnet == made.Workspace.Subnet {
 				t.Errorf("%s moved to %s (%v), and the next has %s", made.Workspace.Subnet, moved.Workspace.Subnet, err, next.Workspace.Subnet)
@@ -190,7 +190,7 @@ func TestSubnets(t *testing.T) {
 		t.Run("a move avoids all that is taken, and leaves other workspaces what they have", func(t *testing.T) {
 			made := add(t, db, "ann", "crowded")
 			taken := []netip.Prefix{netip.MustParsePrefix("10.213.0.0/24"), netip.MustParsePrefix("10.213.1.0/29"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fd00::/64")}
-			moved, err := db.MoveSubnet(t.Context(), made.Workspace.ID, pool, taken, time.Now().Add(time.Hour))
+			moved, err := db.MoveSubnet(t.Context(), made.Workspace.ID, pool, taken, time.Hour)
 			if err != nil || moved.Workspace.Subnet != "10.213.1.16/28" {
 				t.Errorf("moved to %s (%v), want the first beyond what is taken", moved.Workspace.Subnet, err)
 			}
@@ -198,7 +198,7 @@ func TestSubnets(t *testing.T) {
 			if err != nil || p.Items[0].Subnet == "" {
 				t.Errorf("got %+v, %v", p.Items, err)
 			}
-			_, err = db.MoveSubnet(t.Context(), made.Workspace.ID, pool, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, time.Now().Add(-time.Hour))
+			_, err = db.MoveSubnet(t.Context(), made.Workspace.ID, pool, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, -time.Hour)
 			if err != nil { // blocked until an hour ago: given back at once
 				t.Error(err)
 			}

@@ -104,8 +104,9 @@ func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
 }
 
 // MoveSubnet gives a workspace another subnet, and keeps the old one and those taken from everybody for a while.
-func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, blockedUntil time.Time) (ch workspace.Change, err error) {
+func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, block time.Duration) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
+		blockedUntil := db.now().Add(block)
 		w, err := findWorkspace(tx, id, db.forUpdate())
 		if err != nil {
 			return err

@@ -209,7 +209,7 @@ const subnetBlock = time.Hour
 
 // MoveSubnet gives a workspace another subnet, because its own turned out to be in use outside this server, as are those taken.
 func (s *Service) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (Workspace, error) {
-	ch, err := s.store.MoveSubnet(ctx, id, s.config.NetworkPool, taken, time.Now().UTC().Add(subnetBlock))
+	ch, err := s.store.MoveSubnet(ctx, id, s.config.NetworkPool, taken, subnetBlock)
 	if err != nil {
 		return Workspace{}, err
 	}

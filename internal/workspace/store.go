@@ -20,8 +20,8 @@ type Store interface {
 	// rolls everything back. It is the only way in which a workspace changes.
 	Update(ctx context.Context, id string, change func(*Draft) error) (Change, error)
 	// MoveSubnet gives a workspace another subnet; the old one, and what of the pool overlaps what is taken, is not given to anybody
-	// before blockedUntil.
-	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, blockedUntil time.Time) (Change, error)
+	// for the time of block.
+	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, block time.Duration) (Change, error)
 
 	Workspace(ctx context.Context, id string) (Workspace, error)
 	// WorkspacesByID leaves out what does not exist.
