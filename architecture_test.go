@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/hub":               {},
 	"internal/isolation":         {"internal/workspace", "internal/engine"},
 	"internal/lifecycle":         {"internal/workspace", "internal/task", "internal/engine", "internal/isolation"},
-	"internal/monitor":           {"internal/workspace", "internal/engine", "internal/hub"},
+	"internal/monitor":           {"internal/workspace", "internal/engine", "internal/hub", "internal/isolation"},
 	"internal/project":           {},
 	"internal/store":             {"internal/workspace", "internal/task", "migrations"},
 	"internal/store/storetest":   {"internal/store", "internal/workspace"},

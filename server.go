@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -59,7 +60,9 @@ func (*serveCommand) Help() string { return config.Help() }
 
 type migrateCommand struct{}
 
-type doctorCommand struct{}
+type doctorCommand struct {
+	Orphans bool `help:"List also the containers and networks of this installation that no workspace knows of."`
+}
 
 type tokenCommand struct {
 	User string        `required:"" help:"Whose token it is."`
@@ -152,13 +155,16 @@ func (*migrateCommand) Run(h *host) error {
 var errUnwell = errors.New("something above is marked BAD: mend it, then run doctor again")
 
 // Run looks at the machine.
-func (*doctorCommand) Run(h *host) error {
+func (d *doctorCommand) Run(h *host) error {
 	e, err := docker.New(docker.Options{})
 	if err != nil {
 		return err
 	}
 	findings := doctor.Engine(h.ctx, e, h.config.DefaultImage, h.config.NetworkPool)
 	findings = append(findings, databaseFinding(h.ctx, h.config.Database), explorerFinding())
+	if d.Orphans {
+		findings = append(findings, orphanFindings(h.ctx, h.config, e)...)
+	}
 	if !doctor.Print(h.out, findings) {
 		err = errUnwell
 	}
@@ -182,6 +188,59 @@ func databaseFinding(ctx context.Context, c config.Database) doctor.Finding {
 		return doctor.Finding{Verdict: doctor.Bad, Subject: "database", Text: fmt.Sprintf("%s does not answer: %v. Check AICLI_DATABASE_URL, and that it runs.", c, err)}
 	}
 	return doctor.Finding{Verdict: doctor.OK, Subject: "database", Text: fmt.Sprintf("%s at %s.", name, c)}
+}
+
+// orphanFindings lists what a server would remove after its grace.
+func orphanFindings(ctx context.Context, c config.Config, e engine.Engine) []doctor.Finding {
+	const subject = "orphans"
+	orphans, err := findOrphans(ctx, c, e)
+	switch {
+	case err != nil:
+		return []doctor.Finding{{Verdict: doctor.Bad, Subject: subject, Text: fmt.Sprintf("They cannot be told: %v", err)}}
+	case len(orphans) == 0:
+		return []doctor.Finding{{Verdict: doctor.OK, Subject: subject, Text: "The engine has nothing that no workspace knows of."}}
+	}
+	findings := make([]doctor.Finding, 0, len(orphans))
+	for _, o := range orphans {
+		findings = append(findings, doctor.Finding{Verdict: doctor.Note, Subject: subject, Text: fmt.Sprintf(
+			"No workspace knows of the %s %s (%.12s) of %s. A running server removes it %s after finding it (AICLI_ORPHAN_GRACE).",
+			strings.ToLower(string(o.Kind)), o.Name, o.ID, o.WorkspaceID, c.OrphanGrace)})
+	}
+	return findings
+}
+
+// findOrphans lists before it reads the rows, as a census wants it.
+func findOrphans(ctx context.Context, c config.Config, e engine.Engine) (_ []workspace.Orphan, err error) {
+	if c.Database.Dialect == config.SQLite {
+		if _, err := os.Stat(c.Database.DSN.Reveal()); err != nil {
+			return nil, err // doctor makes no database
+		}
+	}
+	db, err := store.Open(store.Dialect(c.Database.Dialect), c.Database.DSN.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	installation, err := db.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	containers, err := e.Containers(ctx, isolation.Installation(installation))
+	if err != nil {
+		return nil, err
+	}
+	networks, err := e.Networks(ctx, isolation.Installation(installation))
+	if err != nil {
+		return nil, err
+	}
+	census := isolation.NewCensus(containers, networks)
+	rows := workspace.NewService(db, nil, workspace.Config{Log: slog.New(slog.DiscardHandler)})
+	defer rows.Close()
+	err = rows.Each(ctx, func(w workspace.Workspace) error {
+		census.Account(w)
+		return nil
+	})
+	return census.Orphans(), err
 }
 
 func explorerFinding() doctor.Finding {
@@ -280,7 +339,8 @@ func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, inst
 	})
 	s.service.Attach(s.pool)
 	s.monitor = monitor.New(monitor.Options{
-		Engine: e, Workspaces: s.service, Looker: life, Labels: isolation.Installation(installation), Log: s.log,
+		Engine: e, Workspaces: s.service, Looker: life, Labels: isolation.Installation(installation),
+		Resync: s.config.Resync, OrphanGrace: s.config.OrphanGrace, Log: s.log,
 	})
 }
 

@@ -102,6 +102,7 @@ type ServerInfoResolver interface {
 	Database(ctx context.Context, obj *model.ServerInfo) (string, error)
 	Engine(ctx context.Context, obj *model.ServerInfo) (model.EngineHealth, error)
 	Queue(ctx context.Context, obj *model.ServerInfo) (model.QueueInfo, error)
+	Orphans(ctx context.Context, obj *model.ServerInfo) ([]workspace.Orphan, error)
 }
 type SubscriptionResolver interface {
 	BatchProgress(ctx context.Context, id string) (<-chan workspace.Batch, error)
@@ -542,6 +543,24 @@ func (ec *executionContext) childFields_MetricsSample(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type MetricsSample", field.Name)
 }
 
+func (ec *executionContext) childFields_Orphan(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_Orphan_kind(ctx, field)
+	case "id":
+		return ec.fieldContext_Orphan_id(ctx, field)
+	case "name":
+		return ec.fieldContext_Orphan_name(ctx, field)
+	case "workspaceId":
+		return ec.fieldContext_Orphan_workspaceId(ctx, field)
+	case "since":
+		return ec.fieldContext_Orphan_since(ctx, field)
+	case "removeAt":
+		return ec.fieldContext_Orphan_removeAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Orphan", field.Name)
+}
+
 func (ec *executionContext) childFields_PageInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "hasNextPage":
@@ -624,6 +643,8 @@ func (ec *executionContext) childFields_ServerInfo(ctx context.Context, field gr
 		return ec.fieldContext_ServerInfo_engine(ctx, field)
 	case "queue":
 		return ec.fieldContext_ServerInfo_queue(ctx, field)
+	case "orphans":
+		return ec.fieldContext_ServerInfo_orphans(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ServerInfo", field.Name)
 }
@@ -4141,6 +4162,144 @@ func (ec *executionContext) fieldContext_Mutation_syncWorkspace(ctx context.Cont
 	return fc, nil
 }
 
+func (ec *executionContext) _Orphan_kind(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.OrphanKind) graphql.Marshaler {
+			return ec.marshalNOrphanKind2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphanKind(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "OrphanKind")
+}
+
+func (ec *executionContext) _Orphan_id(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Orphan_name(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "String")
+}
+
+func (ec *executionContext) _Orphan_workspaceId(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_workspaceId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.WorkspaceID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_workspaceId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Orphan_since(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Orphan_removeAt(ctx context.Context, field graphql.CollectedField, obj *workspace.Orphan) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Orphan_removeAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RemoveAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Orphan_removeAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Orphan", field, false, false, "Time")
+}
+
 func (ec *executionContext) _PageInfo_hasNextPage(ctx context.Context, field graphql.CollectedField, obj *model.PageInfo) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5215,6 +5374,38 @@ func (ec *executionContext) fieldContext_ServerInfo_queue(_ context.Context, fie
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_QueueInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ServerInfo_orphans(ctx context.Context, field graphql.CollectedField, obj *model.ServerInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ServerInfo_orphans(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ServerInfo().Orphans(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []workspace.Orphan) graphql.Marshaler {
+			return ec.marshalNOrphan2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphanᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ServerInfo_orphans(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ServerInfo",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Orphan(ctx, field)
 		},
 	}
 	return fc, nil
@@ -10545,6 +10736,64 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 	return out
 }
 
+var orphanImplementors = []string{"Orphan"}
+
+func (ec *executionContext) _Orphan(ctx context.Context, sel ast.SelectionSet, obj *workspace.Orphan) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, orphanImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Orphan")
+		case "kind":
+			out.Values[i] = ec._Orphan_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "id":
+			out.Values[i] = ec._Orphan_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "name":
+			out.Values[i] = ec._Orphan_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "workspaceId":
+			out.Values[i] = ec._Orphan_workspaceId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "since":
+			out.Values[i] = ec._Orphan_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "removeAt":
+			out.Values[i] = ec._Orphan_removeAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var pageInfoImplementors = []string{"PageInfo"}
 
 func (ec *executionContext) _PageInfo(ctx context.Context, sel ast.SelectionSet, obj *model.PageInfo) graphql.Marshaler {
@@ -10946,6 +11195,12 @@ func (ec *executionContext) _ServerInfo(ctx context.Context, sel ast.SelectionSe
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._ServerInfo_queue(ctx, field, obj)
+				})
+		case "orphans":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ServerInfo_orphans(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -12584,6 +12839,41 @@ func (ec *executionContext) unmarshalNOrderDirection2githubᚗcomᚋaicliᚋaicl
 
 func (ec *executionContext) marshalNOrderDirection2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐOrderDirection(ctx context.Context, sel ast.SelectionSet, v model.OrderDirection) graphql.Marshaler {
 	return v
+}
+
+func (ec *executionContext) marshalNOrphan2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphan(ctx context.Context, sel ast.SelectionSet, v workspace.Orphan) graphql.Marshaler {
+	return ec._Orphan(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNOrphan2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphanᚄ(ctx context.Context, sel ast.SelectionSet, v []workspace.Orphan) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNOrphan2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphan(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNOrphanKind2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphanKind(ctx context.Context, v any) (workspace.OrphanKind, error) {
+	tmp, err := model.UnmarshalString(v)
+	res := workspace.OrphanKind(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNOrphanKind2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrphanKind(ctx context.Context, sel ast.SelectionSet, v workspace.OrphanKind) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "OrphanKind!")
+	}
+	return res
 }
 
 func (ec *executionContext) marshalNPageInfo2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐPageInfo(ctx context.Context, sel ast.SelectionSet, v model.PageInfo) graphql.Marshaler {

@@ -182,6 +182,14 @@ func TestWhatIsAskedForIsAnswered(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an admin sees what no workspace knows of, and nobody else", func(t *testing.T) {
+		const query = `{ server { orphans { kind id name workspaceId } } }`
+		e.service.RecordOrphans([]workspace.Orphan{{Kind: workspace.OrphanNetwork, ID: "5f0c", Name: "aicli-1", WorkspaceID: "ws_1"}})
+		e.want(e.get(root, query, nil, "server", "orphans"), "[map[id:5f0c kind:NETWORK name:aicli-1 workspaceId:ws_1]]")
+		if data, errs := e.ask(ann, query, nil); strings.Contains(data, "5f0c") || !strings.Contains(errs, `"code":"FORBIDDEN"`) {
+			t.Errorf("got %s %s", data, errs)
+		}
+	})
 	t.Run("nodes are found by any id, in the order asked", func(t *testing.T) {
 		task := e.get(ann, `{ tasks(first: 1) { nodes { id } } }`, nil, "tasks", "nodes", 0, "id")
 		got := e.get(ann, `query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }`, map[string]any{"ids": []any{task, "ws_none", id, "x"}}, "nodes")

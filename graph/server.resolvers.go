@@ -60,6 +60,10 @@ func (r *serverInfoResolver) Queue(ctx context.Context, obj *model.ServerInfo) (
 	return info, err
 }
 
+func (r *serverInfoResolver) Orphans(ctx context.Context, obj *model.ServerInfo) ([]workspace.Orphan, error) {
+	return r.Service.Orphans(actorOf(ctx))
+}
+
 func (r *Resolver) Mutation() MutationResolver { return &mutationResolver{r} }
 
 func (r *Resolver) Query() QueryResolver { return &queryResolver{r} }

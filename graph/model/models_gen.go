@@ -135,6 +135,9 @@ type ServerInfo struct {
 	Engine EngineHealth `json:"engine"`
 	// The queue of tasks.
 	Queue QueueInfo `json:"queue"`
+	// What the engine had of this installation at the last comparison that no workspace knows of. It is removed when its time has come.
+	// For admins; FORBIDDEN for others.
+	Orphans []workspace.Orphan `json:"orphans"`
 }
 
 // What to do to which workspaces.

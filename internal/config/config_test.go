@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Addr: "127.0.0.1:8080", DataDir: "data", Database: Database{Dialect: SQLite, DSN: "data/aicli.db"}, ProjectsRoot: "data/projects",
 		DefaultImage: "alpine:latest", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), LogLevel: slog.LevelInfo,
-		LogFormat: LogText, ShutdownGrace: 20 * time.Second,
+		Resync: 30 * time.Second, OrphanGrace: 10 * time.Minute, LogFormat: LogText, ShutdownGrace: 20 * time.Second,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("have %+v\nwant %+v", c, want)
@@ -72,6 +72,8 @@ func TestAccepted(t *testing.T) {
 		{"AICLI_LOG_LEVEL", "DEBUG", func(c Config) any { return c.LogLevel }, slog.LevelDebug},
 		{"AICLI_LOG_LEVEL", "error", func(c Config) any { return c.LogLevel }, slog.LevelError},
 		{"AICLI_LOG_FORMAT", "json", func(c Config) any { return c.LogFormat }, LogJSON},
+		{"AICLI_RESYNC_INTERVAL", "1s", func(c Config) any { return c.Resync }, time.Second},
+		{"AICLI_ORPHAN_GRACE", "0s", func(c Config) any { return c.OrphanGrace }, time.Duration(0)},
 		{"AICLI_SHUTDOWN_GRACE", "0s", func(c Config) any { return c.ShutdownGrace }, time.Duration(0)},
 		{"AICLI_SHUTDOWN_GRACE", "1m30s", func(c Config) any { return c.ShutdownGrace }, 90 * time.Second},
 	} {
@@ -105,10 +107,12 @@ func TestRefused(t *testing.T) {
 		"AICLI_DEFAULT_IMAGE": {
 			"Alpine", "alpine:", "alpine latest", "a//b", "-alpine", "alpine@sha256:0", "alpine\n", strings.Repeat("a", 256),
 		},
-		"AICLI_WORKERS":        {"0", "-1", "257", "many", "1.5", "99999999999999999999"},
-		"AICLI_NETWORK_POOL":   {"10.0.0.0", "10.0.0.0/7", "10.0.0.0/29", "10.213.0.1/16", "fd00::/16", "::ffff:10.0.0.0/104", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/8", "0.0.0.0/8", "x"},
-		"AICLI_LOG_FORMAT":     {"xml", "JSON"},
-		"AICLI_SHUTDOWN_GRACE": {"20", "-1s", "11m", "soon"},
+		"AICLI_WORKERS":         {"0", "-1", "257", "many", "1.5", "99999999999999999999"},
+		"AICLI_NETWORK_POOL":    {"10.0.0.0", "10.0.0.0/7", "10.0.0.0/29", "10.213.0.1/16", "fd00::/16", "::ffff:10.0.0.0/104", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/8", "0.0.0.0/8", "x"},
+		"AICLI_LOG_FORMAT":      {"xml", "JSON"},
+		"AICLI_RESYNC_INTERVAL": {"30", "999ms", "61m", "often"},
+		"AICLI_ORPHAN_GRACE":    {"10", "-1s", "721h", "late"},
+		"AICLI_SHUTDOWN_GRACE":  {"20", "-1s", "11m", "soon"},
 	} {
 		for _, value := range values {
 			t.Run(fmt.Sprintf("%s may not be %.40q", name, value), func(t *testing.T) {

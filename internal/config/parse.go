@@ -175,10 +175,13 @@ func parseFormat(value string) (string, error) {
 	return value, nil
 }
 
-func parseGrace(value string) (time.Duration, error) {
-	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 || d > graceMax {
-		return 0, is(value)
+// span reads a duration that is neither shorter nor longer than may be.
+func span(least, most time.Duration) func(string) (time.Duration, error) {
+	return func(value string) (time.Duration, error) {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < least || d > most {
+			return 0, is(value)
+		}
+		return d, nil
 	}
-	return d, nil
 }

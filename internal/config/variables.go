@@ -21,16 +21,18 @@ type variable struct {
 }
 
 const (
-	secretMin   = 32               // bytes: HS256 is only as strong as a key of its hash's own length (RFC 7518, 3.2)
-	workersMin  = 4                // of the default: a pull must not hold up all others on a small machine
-	workersMax  = 256              // an engine makes about ten containers a second, however many are asked for at once
-	graceMax    = 10 * time.Minute // whoever supervises the server kills it long before
-	poolBitsMin = 8
-	poolBitsMax = 28   // the subnet of one workspace
-	pathMax     = 4096 // bytes: what Linux takes
-	originsMax  = 100  // every request of a browser is compared with them; more is a mistake
-	imageMax    = 255  // characters: what registries take for a name
-	shownMax    = 80   // characters of a refused value that a problem repeats: it stays one line
+	secretMin  = 32               // bytes: HS256 is only as strong as a key of its hash's own length (RFC 7518, 3.2)
+	workersMin = 4                // of the default: a pull must not hold up all others on a small machine
+	workersMax = 256              // an engine makes about ten containers a second, however many are asked for at once
+	graceMax   = 10 * time.Minute // whoever supervises the server kills it long before
+	// orphanGraceMax is a month: longer means never.
+	orphanGraceMax = 720 * time.Hour
+	poolBitsMin    = 8
+	poolBitsMax    = 28   // the subnet of one workspace
+	pathMax        = 4096 // bytes: what Linux takes
+	originsMax     = 100  // every request of a browser is compared with them; more is a mistake
+	imageMax       = 255  // characters: what registries take for a name
+	shownMax       = 80   // characters of a refused value that a problem repeats: it stays one line
 )
 
 func literal(value string) func(*Config) string { return func(*Config) string { return value } }
@@ -119,6 +121,20 @@ func workVariables() []variable {
 			show: func(c Config) string { return c.NetworkPool.String() },
 		},
 		{
+			name: "AICLI_RESYNC_INTERVAL", help: "How often all workspaces are compared with the engine, besides what its events tell.",
+			accepts: "a duration from 1s to 1h, for example 30s",
+			shown:   "30s", fallback: literal("30s"),
+			set:  func(c *Config, v string) error { return assign(&c.Resync, v, span(time.Second, time.Hour)) },
+			show: func(c Config) string { return c.Resync.String() },
+		},
+		{
+			name: "AICLI_ORPHAN_GRACE", help: "How long containers and networks of this installation that no workspace knows of are left, before they are removed.",
+			accepts: "a duration from 0s to 720h, for example 10m",
+			shown:   "10m", fallback: literal("10m"),
+			set:  func(c *Config, v string) error { return assign(&c.OrphanGrace, v, span(0, orphanGraceMax)) },
+			show: func(c Config) string { return c.OrphanGrace.String() },
+		},
+		{
 			name: "AICLI_LOG_LEVEL", help: "What is logged: this and what is graver.",
 			accepts: "debug, info, warn or error",
 			shown:   "info", fallback: literal("info"),
@@ -136,7 +152,7 @@ func workVariables() []variable {
 			name: "AICLI_SHUTDOWN_GRACE", help: "How long running work may go on after a stop is asked for, before it is cut and put back.",
 			accepts: "a duration from 0s to 10m, for example 20s",
 			shown:   "20s", fallback: literal("20s"),
-			set:  func(c *Config, v string) error { return assign(&c.ShutdownGrace, v, parseGrace) },
+			set:  func(c *Config, v string) error { return assign(&c.ShutdownGrace, v, span(0, graceMax)) },
 			show: func(c Config) string { return c.ShutdownGrace.String() },
 		},
 	}

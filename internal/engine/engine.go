@@ -5,6 +5,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,10 @@ type Engine interface {
 	Networks(ctx context.Context, labels Labels) ([]Network, error)
 	// RemoveNetwork takes an id or a name; Conflict while containers are attached to it.
 	RemoveNetwork(ctx context.Context, id string) error
+
+	// ConnectNetwork puts a container on a network, running or not; one that is on it already stays. A container knows its network by the
+	// id that it had when it last started: one that was made again under the same name has to be connected.
+	ConnectNetwork(ctx context.Context, networkID, containerID string) error
 
 	// CreateContainer makes a container without starting it and returns its id. NotFound when the image or network is
 	// missing, Conflict when the name is taken, Invalid when the engine refuses the spec.
@@ -170,6 +175,14 @@ type Summary struct {
 	ID, Name string
 	State    State
 	Labels   Labels
+	Networks []Attachment
+}
+
+// On reports whether the container is on a network. One that was never started knows it by name only.
+func (s Summary) On(n Network) bool {
+	return slices.ContainsFunc(s.Networks, func(a Attachment) bool {
+		return a.NetworkID == n.ID || a.NetworkID == "" && a.NetworkName == n.Name
+	})
 }
 
 // Container is what inspecting a container says.
@@ -182,11 +195,10 @@ type Container struct {
 	ExitCode   int       // of the last run; meaningless before FinishedAt
 	OOMKilled  bool
 	Error      string // the engine's own word on why it did not start
-	Networks   []Attachment
 	Enforced   Enforced
 }
 
-// Attachment says that a container is on a network.
+// Attachment says that a container is on a network. Of one that was never started, engines may know the network's name only.
 type Attachment struct{ NetworkID, NetworkName, Address string }
 
 // Enforced is the isolation that the engine reports for a container, read back and not what was asked for.

@@ -23,6 +23,7 @@ type Workspaces interface {
 	Get(ctx context.Context, id string) (workspace.Workspace, error)
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
+	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 }
 
 // Projects makes project directories and says where they are on the host.
@@ -113,7 +114,7 @@ func away(err error) error {
 
 // conclude ends a deletion once the engine has confirmed that nothing is left.
 func (l *Lifecycle) conclude(ctx context.Context, w workspace.Workspace, left seen) error {
-	if len(left.containers) > 0 || len(left.networks) > 0 {
+	if left.container != nil || left.network != nil || len(left.surplus) > 0 {
 		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
 	}
 	if w.ProjectPath == w.ID { // made for this workspace alone; kept when it was used
@@ -155,35 +156,45 @@ func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 	if s, err = l.observe(ctx, w); err != nil {
 		return s, err
 	}
-	_, err = l.workspaces.Record(ctx, w.ID, Observed(w, s.networks, s.containers))
+	_, err = l.workspaces.Record(ctx, w.ID, observed(w, s))
 	return s, err
+}
+
+// Discard removes an orphan, unless a row knows it by now.
+func (l *Lifecycle) Discard(ctx context.Context, o workspace.Orphan) error {
+	known, err := l.workspaces.Known(ctx, o)
+	switch {
+	case err != nil || known:
+		return err
+	case o.Kind == workspace.OrphanContainer:
+		return l.engine.RemoveContainer(ctx, o.ID)
+	default:
+		return l.engine.RemoveNetwork(ctx, o.ID)
+	}
 }
 
 // observe looks up by label what the engine has of a workspace.
 func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen, err error) {
 	labels := isolation.Labels(l.installation, w.ID)
-	if s.networks, err = l.engine.Networks(ctx, labels); err != nil {
+	networks, err := l.engine.Networks(ctx, labels)
+	if err != nil {
 		return s, err
 	}
 	list, err := l.engine.Containers(ctx, labels)
 	if err != nil {
 		return s, err
 	}
-	for _, summary := range list {
-		c, err := l.engine.Container(ctx, summary.ID)
-		if engine.Is(err, engine.KindNotFound) {
-			continue // gone since it was listed
-		}
-		if err != nil {
+	if i := slices.IndexFunc(list, func(c engine.Summary) bool { return isolation.Ours(w, c) }); i >= 0 {
+		c, err := l.engine.Container(ctx, list[i].ID)
+		switch {
+		case err == nil:
+			s.container = &c
+		case !engine.Is(err, engine.KindNotFound): // gone since it was listed
 			return s, err
 		}
-		s.containers = append(s.containers, c)
 	}
-	// Labels are handed on to images that somebody makes of our container, and to what is made from those.
-	slices.SortStableFunc(s.containers, func(a, b engine.Container) int {
-		return cmp.Compare(rank(a, w), rank(b, w))
-	})
-	if len(s.containers) == 0 || gone(s.containers[0].State) {
+	s.network, s.surplus = sortNetworks(w, s.container, networks)
+	if s.container == nil || gone(s.container.State) {
 		_, err := l.engine.Image(ctx, w.Image)
 		if s.image = err == nil; err != nil && !engine.Is(err, engine.KindNotFound) {
 			return s, err
@@ -192,17 +203,30 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 	return s, nil
 }
 
-// rank puts the container that has our name before others with our labels.
-func rank(c engine.Container, w workspace.Workspace) int {
-	if c.Name == isolation.Name(w.ID) {
-		return 0
+// sortNetworks tells the network of w, which its container is on or else has its addresses, from others that carry its labels.
+func sortNetworks(w workspace.Workspace, c *engine.Container, networks []engine.Network) (own *engine.Network, surplus []engine.Network) {
+	slices.SortFunc(networks, func(a, b engine.Network) int { return cmp.Compare(a.ID, b.ID) })
+	at := -1
+	if c != nil {
+		at = slices.IndexFunc(networks, func(n engine.Network) bool {
+			return slices.ContainsFunc(c.Networks, func(a engine.Attachment) bool { return a.NetworkID == n.ID })
+		})
 	}
-	return 1
+	if at < 0 {
+		at = slices.IndexFunc(networks, func(n engine.Network) bool { return n.Subnet == w.Subnet })
+	}
+	if at < 0 {
+		return nil, networks
+	}
+	return &networks[at], slices.Delete(slices.Clone(networks), at, at+1)
 }
 
 // apply does the steps one after another.
 func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, report task.Report) error {
 	id, network := "", isolation.Name(w.ID)
+	if s.network != nil {
+		network = s.network.ID
+	}
 	for _, next := range plan(t, w, s) {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("before %s: %w", next, context.Cause(ctx))
@@ -218,6 +242,8 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 			err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
 		case createNetwork:
 			network, err = l.createNetwork(ctx, w)
+		case connectNetwork:
+			err = l.engine.ConnectNetwork(ctx, network, target)
 		case createContainer:
 			id, err = l.createContainer(ctx, w, network)
 		case updateContainer:
@@ -285,16 +311,15 @@ func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, 
 	return l.engine.CreateContainer(ctx, isolation.Container(w, l.installation, network, project))
 }
 
-// Observed is what was seen in the service's words.
-func Observed(w workspace.Workspace, networks []engine.Network, containers []engine.Container) (o workspace.Observed) {
-	if len(networks) > 0 {
-		o.Network = &workspace.Network{ID: networks[0].ID, Name: networks[0].Name, Subnet: networks[0].Subnet}
+// observed is what was seen in the service's words.
+func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
+	if n := s.network; n != nil {
+		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
 	}
-	if len(containers) > 0 {
-		c := containers[0]
+	if c := s.container; c != nil {
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(c),
+			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c),
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
 				Seccomp: c.Enforced.Seccomp, User: c.Enforced.User, Warnings: isolation.Compare(w, c.Enforced),

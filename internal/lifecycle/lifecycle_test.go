@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -18,6 +19,7 @@ import (
 type desk struct {
 	w     workspace.Workspace
 	moves [][]netip.Prefix // what was taken, each time it had to move
+	known bool             // whether a row knows what is taken for an orphan
 }
 
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
@@ -32,6 +34,8 @@ func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (wo
 	d.w.Subnet = "10.213.0.16/28"
 	return d.w, nil
 }
+
+func (d *desk) Known(context.Context, workspace.Orphan) (bool, error) { return d.known, nil }
 
 type projects struct{}
 
@@ -139,7 +143,7 @@ func TestADeletionThatLeavesSomethingIsNotDone(t *testing.T) {
 	looks := 0
 	fake.onList = func() error {
 		if looks++; looks == 2 { // after the deletion has found nothing, before it looks again
-			_, err := fake.Fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "late", Subnet: "10.213.0.0/28", Labels: isolation.Labels("inst_1", "ws_1")})
+			_, err := fake.Fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: isolation.Name("ws_1"), Subnet: "10.213.0.0/28", Labels: isolation.Labels("inst_1", "ws_1")})
 			return err
 		}
 		return nil
@@ -153,6 +157,124 @@ func TestADeletionThatLeavesSomethingIsNotDone(t *testing.T) {
 	}
 	if err := run(); err != nil || d.w.Observed.Network != nil {
 		t.Errorf("got %v, %+v", err, d.w.Observed)
+	}
+}
+
+// Two calls of servers that were killed cross, and each makes a network.
+func TestOfTwoNetworksOneGoes(t *testing.T) {
+	fake, d, l := rig()
+	run := func(typ task.Type, desired workspace.DesiredState) {
+		t.Helper()
+		d.w.DesiredState = desired
+		if err := l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	networks := func(want ...string) {
+		t.Helper()
+		var got []string
+		list, err := fake.Networks(t.Context(), isolation.Labels("inst_1", "ws_1"))
+		for _, n := range list {
+			got = append(got, n.ID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("got %v, %v, want %v", got, err, want)
+		}
+	}
+	run(task.Create, workspace.WantStopped)
+	own := d.w.Observed.Network.ID
+	twin := isolation.Network(d.w, "inst_1")
+	twin.Subnet = "10.213.0.16/28"
+	fake.Twin(twin)
+	run(task.Start, workspace.WantRunning)
+	networks(own)
+	fake.Twin(twin)
+	run(task.Sync, workspace.WantRunning)
+	networks(own)
+	if d.w.Observed.Network.ID != own || d.w.Observed.State() != workspace.ContainerRunning {
+		t.Errorf("recorded %+v", d.w.Observed)
+	}
+	fake.Twin(twin)
+	run(task.Delete, workspace.WantDeleted)
+	networks()
+}
+
+func TestANetworkThatIsGoneIsMadeAgain(t *testing.T) {
+	for name, lose := range map[string]func(f *enginetest.Fake, d *desk){
+		"pruned while the container was stopped": func(f *enginetest.Fake, d *desk) {
+			f.Exit(d.w.Observed.Container.ID, 0)
+			if err := f.RemoveNetwork(t.Context(), d.w.Observed.Network.ID); err != nil {
+				t.Error(err)
+			}
+		},
+		"disconnected and removed": func(f *enginetest.Fake, d *desk) {
+			f.Disconnect(d.w.Observed.Container.ID)
+			if err := f.RemoveNetwork(t.Context(), d.w.Observed.Network.ID); err != nil {
+				t.Error(err)
+			}
+		},
+		"disconnected": func(f *enginetest.Fake, d *desk) { f.Disconnect(d.w.Observed.Container.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, d, l := rig()
+			run := func(typ task.Type) {
+				t.Helper()
+				if err := l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(task.Create)
+			lose(fake.Fake, d)
+			run(task.Sync)
+			c, err := fake.Container(t.Context(), isolation.Name("ws_1"))
+			if n := d.w.Observed.Network; err != nil || n == nil || !c.On(engine.Network{ID: n.ID, Name: n.Name}) || c.State != engine.Running {
+				t.Errorf("got %v, %+v on %+v", err, c, n)
+			}
+		})
+	}
+}
+
+// Images that somebody makes of our containers hand our labels on.
+func TestACopyOfAContainerIsSomebodyElses(t *testing.T) {
+	fake, d, l := rig()
+	copied, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "copy", Image: enginetest.BaseImage, Entrypoint: []string{"sleep", "infinity"}, Labels: isolation.Labels("inst_1", "ws_1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Look(t.Context(), "ws_1"); err != nil || d.w.Observed.Container != nil {
+		t.Errorf("got %v, %+v", err, d.w.Observed)
+	}
+	d.w.DesiredState = workspace.WantDeleted
+	if err := l.Handlers()[task.Delete](t.Context(), task.Task{Type: task.Delete, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fake.Container(t.Context(), copied); err != nil {
+		t.Errorf("the copy was removed: %v", err)
+	}
+}
+
+func TestAnOrphanIsRemovedUnlessARowKnowsIt(t *testing.T) {
+	fake, d, l := rig()
+	network, err := fake.Fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: isolation.Name("ws_2"), Subnet: "10.213.0.32/28", Labels: isolation.Labels("inst_1", "ws_2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: isolation.Name("ws_2"), Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []bool{true, false} {
+		d.known = known
+		for _, o := range []workspace.Orphan{{Kind: workspace.OrphanContainer, ID: container}, {Kind: workspace.OrphanNetwork, ID: network}} {
+			if err := l.Discard(t.Context(), o); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := fake.Container(t.Context(), container)
+		networks, listErr := fake.Networks(t.Context(), nil)
+		if (err == nil) != known || listErr != nil || (len(networks) == 1) != known {
+			t.Errorf("known %t: got %v, %+v, %v", known, err, networks, listErr)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type op string
 const (
 	pullImage       op = "pull image"
 	createNetwork   op = "create network"
+	connectNetwork  op = "connect network"
 	createContainer op = "create container"
 	updateContainer op = "update container"
 	unpause         op = "unpause container"
@@ -39,9 +40,10 @@ func (s step) String() string { return string(s.op) + " (" + s.why + ")" }
 
 // seen is what the engine has of a workspace.
 type seen struct {
-	image      bool // looked up only while there is no container
-	networks   []engine.Network
-	containers []engine.Container // one, unless somebody copied our labels
+	image     bool // looked up only while there is no container
+	network   *engine.Network
+	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
+	container *engine.Container
 }
 
 // goal is where a task leads to.
@@ -89,22 +91,37 @@ func plan(t task.Task, w workspace.Workspace, s seen) []step {
 		return planAbsent(s, why)
 	default: // there is a container at the end, or what is there does not run
 	}
-	var steps []step
-	if len(s.containers) == 0 {
-		if g == stopped {
-			return nil
-		}
-		return append(planMake(s), planRun(g, "", "the container is new")...)
+	steps := planSurplus(s)
+	c := s.container
+	if c != nil && !gone(c.State) {
+		return append(steps, planState(t, g, *c, planNetwork(s), planLimits(w, *c))...)
 	}
-	c := s.containers[0]
-	if gone(c.State) {
+	if c != nil {
 		steps = append(steps, step{removeContainer, c.ID, "it is " + strings.ToLower(string(c.State))})
-		if g == stopped {
-			return steps
-		}
-		return append(append(steps, planMake(s)...), planRun(g, "", "the container is new")...)
 	}
-	return planState(t, g, c, planLimits(w, c))
+	if g == stopped {
+		return steps
+	}
+	return append(append(steps, planMake(s)...), planRun(g, "", "the container is new")...)
+}
+
+// planSurplus leaves a workspace one network: with two of one name, neither can be told by it.
+func planSurplus(s seen) (steps []step) {
+	for _, n := range s.surplus {
+		steps = append(steps, step{removeNetwork, n.ID, "there is another one"})
+	}
+	return steps
+}
+
+// planNetwork sees to it that there is a network, and that a container which is there is on it.
+func planNetwork(s seen) (steps []step) {
+	if s.network == nil {
+		steps = append(steps, step{createNetwork, "", "no network"})
+	}
+	if c := s.container; c != nil && !gone(c.State) && (s.network == nil || !c.On(*s.network)) {
+		steps = append(steps, step{connectNetwork, c.ID, "it is on no network"})
+	}
+	return steps
 }
 
 // planLimits is for what is to run: a limit that the engine refuses must not keep a container from being stopped.
@@ -123,9 +140,7 @@ func planMake(s seen) (steps []step) {
 	if !s.image {
 		steps = append(steps, step{pullImage, "", "image missing"})
 	}
-	if len(s.networks) == 0 {
-		steps = append(steps, step{createNetwork, "", "no network"})
-	}
+	steps = append(steps, planNetwork(s)...)
 	return append(steps, step{createContainer, "", "no container"})
 }
 
@@ -136,8 +151,8 @@ func planRun(g goal, target, why string) []step {
 	return []step{{startContainer, target, why}}
 }
 
-// planState brings a container that exists into the state that is wanted; limits are the steps that bring it its limits.
-func planState(t task.Task, g goal, c engine.Container, limits []step) []step {
+// planState brings a container that exists into the state that is wanted; network and limits are the steps that bring it those.
+func planState(t task.Task, g goal, c engine.Container, network, limits []step) []step {
 	up := c.State == engine.Running || c.State == engine.Paused || c.State == engine.Restarting
 	switch {
 	case g == stopped && up:
@@ -145,14 +160,14 @@ func planState(t task.Task, g goal, c engine.Container, limits []step) []step {
 	case g != running:
 		return nil
 	case t.Type == task.Restart && up && !restarted(c, t.Params.Before):
-		steps := append([]step{{stopContainer, c.ID, "it is to be restarted"}}, limits...)
-		return append(steps, step{startContainer, c.ID, "it is to be restarted"})
+		steps := append([]step{{stopContainer, c.ID, "it is to be restarted"}}, network...)
+		return append(append(steps, limits...), step{startContainer, c.ID, "it is to be restarted"})
 	case c.State == engine.Paused:
-		return append(limits, step{unpause, c.ID, "it is paused"})
+		return append(append(network, limits...), step{unpause, c.ID, "it is paused"})
 	case !up:
-		return append(limits, planRun(g, c.ID, "it is "+strings.ToLower(string(c.State)))...)
+		return append(append(network, limits...), planRun(g, c.ID, "it is "+strings.ToLower(string(c.State)))...)
 	default:
-		return limits
+		return append(network, limits...)
 	}
 }
 
@@ -162,11 +177,11 @@ func restarted(c engine.Container, before *time.Time) bool {
 }
 
 func planAbsent(s seen, why string) (steps []step) {
-	for _, c := range s.containers {
-		steps = append(steps, step{removeContainer, c.ID, why})
+	if s.container != nil {
+		steps = append(steps, step{removeContainer, s.container.ID, why})
 	}
-	for _, n := range s.networks {
-		steps = append(steps, step{removeNetwork, n.ID, why})
+	if s.network != nil {
+		steps = append(steps, step{removeNetwork, s.network.ID, why})
 	}
-	return steps
+	return append(steps, planSurplus(s)...)
 }

@@ -20,11 +20,24 @@ func TestPlan(t *testing.T) {
 	asked := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	before := asked.Add(-time.Hour) // when the run that is to be restarted began
 	resources := workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}
-	networks := []engine.Network{{ID: "n"}}
+	network := &engine.Network{ID: "n"}
 	have := func(state engine.State, started time.Time) seen {
-		return seen{networks: networks, containers: []engine.Container{{
-			Summary: engine.Summary{ID: "c", State: state}, StartedAt: started, Enforced: engine.Enforced{Limits: isolation.Limits(resources)},
-		}}}
+		return seen{network: network, container: &engine.Container{
+			Summary:   engine.Summary{ID: "c", State: state, Networks: []engine.Attachment{{NetworkID: "n"}}},
+			StartedAt: started, Enforced: engine.Enforced{Limits: isolation.Limits(resources)},
+		}}
+	}
+	without := func(s seen) seen {
+		s.network = nil
+		return s
+	}
+	with := func(s seen) seen {
+		s.surplus = []engine.Network{{ID: "late"}}
+		return s
+	}
+	off := func(s seen) seen {
+		s.container.Networks = nil
+		return s
 	}
 	const up, down, gone = workspace.WantRunning, workspace.WantStopped, workspace.WantDeleted
 	for _, c := range []struct {
@@ -36,7 +49,7 @@ func TestPlan(t *testing.T) {
 	}{
 		{"a creation from nothing", task.Create, up, seen{}, "pull image (image missing)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
 		{"a creation that is not to start", task.Create, down, seen{image: true}, "create network (no network)\ncreate container (no container)"},
-		{"a creation that was cut half way", task.Create, up, seen{image: true, networks: networks}, "create container (no container)\nstart container (the container is new)"},
+		{"a creation that was cut half way", task.Create, up, seen{image: true, network: network}, "create container (no container)\nstart container (the container is new)"},
 		{"a creation that was cut before the start", task.Create, up, have(engine.Created, time.Time{}), "start container (it is created)"},
 		{"a creation that ran already", task.Create, up, have(engine.Running, asked), ""},
 		{"a start of what exited", task.Start, up, have(engine.Exited, asked), "start container (it is exited)"},
@@ -44,11 +57,11 @@ func TestPlan(t *testing.T) {
 		{"a start of what is dead", task.Start, up, have(engine.Dead, asked), "remove container (it is dead)\npull image (image missing)\ncreate container (no container)\nstart container (the container is new)"},
 		{"a start whose workspace is to be stopped meanwhile", task.Start, down, have(engine.Exited, asked), ""},
 		{"a stop", task.Stop, down, have(engine.Running, asked), "stop container (it is running)"},
-		{"a stop of what is gone", task.Stop, down, seen{networks: networks}, ""},
+		{"a stop of what is gone", task.Stop, down, seen{network: network}, ""},
 		{"a stop overtaken by a start", task.Stop, up, have(engine.Running, asked), ""},
 		{"a start that made it run before a stop was asked for", task.Start, down, have(engine.Running, asked), ""},
 		{"a creation that made it run before a stop was asked for", task.Create, down, have(engine.Running, asked), ""},
-		{"a restart", task.Restart, up, have(engine.Running, asked.Add(-time.Hour)), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
+		{"a restart", task.Restart, up, have(engine.Running, before), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
 		{"a restart that was cut between stop and start", task.Restart, up, have(engine.Exited, asked.Add(-time.Hour)), "start container (it is exited)"},
 		{"a restart that ran already", task.Restart, up, have(engine.Running, asked.Add(-time.Minute)), ""},
 		{"a restart overtaken by a stop", task.Restart, down, have(engine.Running, asked.Add(-time.Hour)), ""},
@@ -57,6 +70,15 @@ func TestPlan(t *testing.T) {
 		{"a deletion", task.Delete, gone, have(engine.Running, asked), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)"},
 		{"a deletion that ran already", task.Delete, gone, seen{}, ""},
 		{"a start of what is being deleted", task.Start, gone, seen{}, ""},
+		{"a start of what lost its network", task.Start, up, without(have(engine.Exited, asked)), "create network (no network)\nconnect network (it is on no network)\nstart container (it is exited)"},
+		{"a start of what was taken off its network", task.Start, up, off(have(engine.Exited, asked)), "connect network (it is on no network)\nstart container (it is exited)"},
+		{"a sync of what runs and lost its network", task.Sync, up, without(off(have(engine.Running, asked))), "create network (no network)\nconnect network (it is on no network)"},
+		{"a restart of what lost its network", task.Restart, up, without(have(engine.Running, before)), "stop container (it is to be restarted)\ncreate network (no network)\nconnect network (it is on no network)\nstart container (it is to be restarted)"},
+		{"a stop of what lost its network", task.Stop, down, without(have(engine.Running, asked)), "stop container (it is running)"},
+		{"a start beside a second network", task.Start, up, with(have(engine.Created, time.Time{})), "remove network (there is another one)\nstart container (it is created)"},
+		{"a sync beside a second network", task.Sync, down, with(have(engine.Exited, asked)), "remove network (there is another one)"},
+		{"a creation beside a network on other addresses", task.Create, up, without(with(seen{image: true})), "remove network (there is another one)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
+		{"a deletion with a second network", task.Delete, gone, with(have(engine.Running, asked)), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)\nremove network (there is another one)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: resources}}

@@ -7,32 +7,34 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/hub"
+	"github.com/aicli/aicli-web/internal/isolation"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 // Workspaces is where facts go and from where workspaces come.
 type Workspaces interface {
 	RecordEngine(h workspace.EngineHealth)
+	RecordOrphans(found []workspace.Orphan)
 	Each(ctx context.Context, visit func(workspace.Workspace) error) error
 	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
 }
 
-// Looker asks the engine what it has of a workspace, and records it.
+// Looker asks the engine what it has of a workspace, and records it. It also removes what no workspace knows of.
 type Looker interface {
 	Look(ctx context.Context, id string) error
+	Discard(ctx context.Context, o workspace.Orphan) error
 }
 
 const (
 	// lookers bounds the looks under way: an engine answers a few at once as fast as it can.
 	lookers = 4
-	// resyncEvery is how long a difference can stay unseen that no event told of.
-	resyncEvery = 30 * time.Second
 	// pingEvery is how often the engine is asked for a sign of life; a broken event stream tells of its end sooner.
 	pingEvery = 5 * time.Second
 	// pingLimit bounds one such question. An engine that is busy answers late.
@@ -48,11 +50,13 @@ const reconnect = time.Second
 
 // Options of a monitor. All are required.
 type Options struct {
-	Engine     engine.Engine
-	Workspaces Workspaces
-	Looker     Looker
-	Labels     engine.Labels // of all that belongs to this installation
-	Log        *slog.Logger
+	Engine      engine.Engine
+	Workspaces  Workspaces
+	Looker      Looker
+	Labels      engine.Labels // of all that belongs to this installation
+	Resync      time.Duration // how long a difference can stay unseen that no event told of
+	OrphanGrace time.Duration // how long what no workspace knows of is left alone
+	Log         *slog.Logger
 }
 
 // Monitor watches one engine. Run does the work; Sample and Samples may be called from anywhere.
@@ -64,6 +68,7 @@ type Monitor struct {
 	learn    *time.Timer       // fires when there is an unknown network to learn
 	last     time.Time         // the newest event, by the engine's clock
 	networks map[string]string // workspaces by the id of their network: events of networks have no labels
+	orphans  *orphans
 
 	samples *hub.Latest[string, workspace.Sample]
 	mu      sync.Mutex
@@ -77,7 +82,7 @@ func New(o Options) *Monitor {
 	learn := time.NewTimer(learnAfter)
 	learn.Stop()
 	return &Monitor{
-		Options: o, agenda: newAgenda(), networks: make(map[string]string), learn: learn,
+		Options: o, agenda: newAgenda(), networks: make(map[string]string), learn: learn, orphans: newOrphans(o.OrphanGrace),
 		samples: hub.NewLatest[string](func(have, next workspace.Sample) bool { return next.At.After(have.At) }),
 		watches: make(map[string]*watch),
 	}
@@ -89,6 +94,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	for range lookers {
 		work.Go(func() { m.lookAgain(ctx) })
 	}
+	work.Go(func() { m.discard(ctx) })
 	for complaint := ""; ctx.Err() == nil; {
 		err := m.follow(ctx)
 		if _, pingErr := m.ping(ctx); pingErr != nil && ctx.Err() == nil {
@@ -149,7 +155,7 @@ func (m *Monitor) follow(ctx context.Context) error {
 	if err := m.compare(ctx); err != nil {
 		return err
 	}
-	resync, life := time.NewTicker(resyncEvery), time.NewTicker(pingEvery)
+	resync, life := time.NewTicker(m.Resync), time.NewTicker(pingEvery)
 	defer resync.Stop()
 	defer life.Stop()
 	for {
@@ -234,56 +240,47 @@ func (m *Monitor) hint(e engine.Event) {
 	}
 }
 
-func (m *Monitor) listNetworks(ctx context.Context) (map[string]engine.Network, error) {
-	list, err := m.Engine.Networks(ctx, m.Labels)
-	if err != nil {
-		return nil, err
-	}
-	clear(m.networks)
-	found := make(map[string]engine.Network, len(list))
-	for _, n := range list {
-		id := n.Labels[engine.LabelWorkspace]
-		m.networks[n.ID], found[id] = id, n
-	}
-	return found, nil
-}
-
 // compare puts every workspace on the agenda whose record differs from what the engine lists: two calls, however many there are.
 func (m *Monitor) compare(ctx context.Context) error {
-	networks, err := m.listNetworks(ctx)
+	networks, err := m.Engine.Networks(ctx, m.Labels)
 	if err != nil {
 		return err
 	}
-	list, err := m.Engine.Containers(ctx, m.Labels)
+	containers, err := m.Engine.Containers(ctx, m.Labels)
 	if err != nil {
 		return err
 	}
-	containers := make(map[string]engine.Summary, len(list))
-	for _, c := range list {
-		containers[c.Labels[engine.LabelWorkspace]] = c
+	clear(m.networks)
+	for _, n := range networks {
+		m.networks[n.ID] = n.Labels[engine.LabelWorkspace]
 	}
+	census := isolation.NewCensus(containers, networks)
 	if err := m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
-		if differs(w.Observed, containers[w.ID], networks[w.ID]) {
+		if differs(w.Observed, census.Account(w)) {
 			m.agenda.add(w.ID)
 		}
 		return nil
-	}); err != nil && ctx.Err() == nil {
-		m.Log.Error("compare workspaces with the engine", "error", err) // the database's fault, not the engine's
+	}); err != nil {
+		if ctx.Err() == nil {
+			m.Log.Error("compare workspaces with the engine", "error", err) // the database's fault, not the engine's
+		}
+		return nil // nobody knows what has no row
 	}
+	m.Workspaces.RecordOrphans(m.orphans.found(census.Orphans(), time.Now()))
 	return nil
 }
 
-// differs compares what is recorded with what is listed; zero stands for what there is none of.
-func differs(have workspace.Observed, c engine.Summary, n engine.Network) bool {
-	var container workspace.Container
-	var network workspace.Network
-	if have.Container != nil {
-		container = *have.Container
+// differs compares what is recorded with what is listed.
+func differs(have workspace.Observed, l isolation.Listed) bool {
+	container := len(l.Containers) == 0
+	if c := have.Container; c != nil {
+		container = slices.ContainsFunc(l.Containers, func(s engine.Summary) bool { return s.ID == c.ID && workspace.ContainerState(s.State) == c.State })
 	}
-	if have.Network != nil {
-		network = *have.Network
+	network := len(l.Networks) == 0
+	if n := have.Network; n != nil {
+		network = slices.ContainsFunc(l.Networks, func(s engine.Network) bool { return s.ID == n.ID })
 	}
-	return container.ID != c.ID || container.State != workspace.ContainerState(c.State) || network.ID != n.ID
+	return !container || !network
 }
 
 func pause(ctx context.Context, d time.Duration) {

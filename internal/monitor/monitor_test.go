@@ -22,6 +22,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const (
+	resyncEvery = 30 * time.Second
+	grace       = 5 * time.Minute
+)
+
 var installation = engine.Labels{engine.LabelManaged: "true", engine.LabelInstallation: "inst_1"}
 
 func labels(id string) engine.Labels {
@@ -38,6 +43,8 @@ type desk struct {
 	looks  []string
 	health []workspace.EngineHealth
 	faults int // of Watch, still to come
+
+	orphans []workspace.Orphan
 }
 
 func (d *desk) RecordEngine(h workspace.EngineHealth) {
@@ -46,6 +53,19 @@ func (d *desk) RecordEngine(h workspace.EngineHealth) {
 	if n := len(d.health); n == 0 || d.health[n-1].Status != h.Status {
 		d.health = append(d.health, h)
 	}
+}
+
+func (d *desk) RecordOrphans(found []workspace.Orphan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.orphans = found
+}
+
+func (d *desk) Discard(ctx context.Context, o workspace.Orphan) error {
+	if o.Kind == workspace.OrphanContainer {
+		return d.engine.RemoveContainer(ctx, o.ID)
+	}
+	return d.engine.RemoveNetwork(ctx, o.ID)
 }
 
 func (d *desk) Each(_ context.Context, visit func(workspace.Workspace) error) error {
@@ -147,10 +167,10 @@ func watching(t *testing.T, test func(r *rig, container string)) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := enginetest.New()
 		d := &desk{engine: fake, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
-		r := &rig{T: t, desk: d, monitor: New(Options{Engine: fake, Workspaces: d, Looker: d, Labels: installation, Log: slog.New(slog.DiscardHandler)})}
-		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "n", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
+		r := &rig{T: t, desk: d, monitor: New(Options{Engine: fake, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
+		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		r.must(err)
-		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "c1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")})
+		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")})
 		r.must(err)
 		r.must(fake.StartContainer(t.Context(), container))
 		d.all["ws_1"] = workspace.Workspace{ID: "ws_1"}
@@ -217,7 +237,7 @@ func TestMonitor(t *testing.T) {
 		watching(t, func(r *rig, container string) {
 			r.engine.Remove(container)
 			synctest.Wait()
-			r.must(r.engine.RemoveNetwork(r.Context(), "n"))
+			r.must(r.engine.RemoveNetwork(r.Context(), "aicli-1"))
 			synctest.Wait()
 			if got := r.get("ws_1").Observed; got.Network != nil || got.Container != nil {
 				r.Errorf("got %+v", got)
@@ -274,6 +294,47 @@ func TestMonitor(t *testing.T) {
 				r.Errorf("%d calls", made)
 			}
 		})
+	})
+}
+
+func TestOrphans(t *testing.T) {
+	known := func(r *rig) (containers, networks int) {
+		c, err := r.engine.Containers(r.Context(), installation)
+		r.must(err)
+		n, err := r.engine.Networks(r.Context(), installation)
+		r.must(err)
+		return len(c), len(n)
+	}
+	watching(t, func(r *rig, _ string) {
+		network, err := r.engine.CreateNetwork(r.Context(), engine.NetworkSpec{Name: "aicli-2", Subnet: "10.213.0.16/28", Labels: labels("ws_2")})
+		r.must(err)
+		for name, network := range map[string]string{"aicli-2": network, "copy": ""} { // the second of an image that was made of ours
+			id, err := r.engine.CreateContainer(r.Context(), engine.ContainerSpec{Name: name, Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_2")})
+			r.must(err)
+			r.must(r.engine.StartContainer(r.Context(), id))
+		}
+		r.engine.Twin(engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.32/28", Labels: labels("ws_1")})
+
+		advance(resyncEvery + time.Second)
+		var kinds []string
+		for _, o := range r.orphans {
+			kinds = append(kinds, fmt.Sprint(o.Kind, " ", o.WorkspaceID, " ", o.RemoveAt.Sub(o.Since)))
+		}
+		if got, want := strings.Join(kinds, ", "), "CONTAINER ws_2 5m0s, NETWORK ws_1 5m0s, NETWORK ws_2 5m0s"; got != want {
+			r.Errorf("got %s, want %s", got, want)
+		}
+		advance(grace - resyncEvery)
+		if c, n := known(r); c != 3 || n != 3 {
+			r.Errorf("within the grace %d containers and %d networks are left", c, n)
+		}
+		advance(2 * resyncEvery)
+		if c, n := known(r); c != 2 || n != 1 { // ours and the copy, and our network
+			r.Errorf("after the grace %d containers and %d networks are left", c, n)
+		}
+		advance(2 * resyncEvery)
+		if len(r.orphans) != 0 || len(r.monitor.orphans.since) != 0 || r.state("ws_1") != workspace.ContainerRunning {
+			r.Errorf("got %+v", r.orphans)
+		}
 	})
 }
 

@@ -143,6 +143,7 @@ func (w *world) converge() {
 		}
 	}
 	w.rest()
+	w.sweep()
 	w.check()
 	for id, b := range w.batches {
 		if b.Status == workspace.BatchRunning {
@@ -175,7 +176,7 @@ func (w *world) converge() {
 		case workspace.WantDeleted:
 			good = false
 		}
-		if w.takenBack(id) && len(state)+has > 0 {
+		if _, late := w.late[id]; !late && w.takenBack(id) && len(state)+has > 0 {
 			w.Errorf("the creation of %s was cancelled, and nothing else made it, but the engine has %v and %d networks of it", id, state, has)
 		}
 		if !good {
@@ -184,6 +185,31 @@ func (w *world) converge() {
 	}
 	if len(containers) > 0 || len(networks) > 0 {
 		w.Errorf("nobody knows %v and %v", containers, networks)
+	}
+}
+
+// sweep removes what no row knows of, as the monitor does, once everything that killed servers had asked for has come.
+func (w *world) sweep() {
+	w.advance(lateMost + time.Minute)
+	containers, err := w.fake.Containers(w.Context(), isolation.Installation(installation))
+	if err != nil {
+		w.Fatal(err)
+	}
+	networks, err := w.fake.Networks(w.Context(), isolation.Installation(installation))
+	if err != nil {
+		w.Fatal(err)
+	}
+	census := isolation.NewCensus(containers, networks)
+	if err := w.any().Each(w.Context(), func(ws workspace.Workspace) error {
+		census.Account(ws)
+		return nil
+	}); err != nil {
+		w.Fatal(err)
+	}
+	for _, o := range census.Orphans() {
+		if err := w.any().life.Discard(w.Context(), o); err != nil {
+			w.Errorf("%+v: %v", o, err)
+		}
 	}
 }
 

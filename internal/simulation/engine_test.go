@@ -18,6 +18,7 @@ type line struct {
 	faults *atomic.Int32 // per cent of the calls that fail
 	dead   atomic.Bool
 	stall  func() // waits while the server stands still
+	late   func(spec engine.NetworkSpec)
 }
 
 // kinds are the faults that are drawn. What cannot be asked is waited for, what is invalid fails for good, the others are tried again.
@@ -69,12 +70,30 @@ func (l *line) Image(ctx context.Context, ref string) (engine.Image, error) {
 	return ask(ctx, l, func() (engine.Image, error) { return l.Engine.Image(ctx, ref) })
 }
 
+// lateMost is how long after the end of its server a network may appear that it had asked for.
+const lateMost = 20 * time.Second
+
+// CreateNetwork goes on when its server is killed, and has found its name free by then: the network appears beside one that was made since.
 func (l *line) CreateNetwork(ctx context.Context, spec engine.NetworkSpec) (string, error) {
+	if err := pass(ctx, l.chance.between(time.Millisecond, 100*time.Millisecond)); err != nil {
+		return "", err
+	}
+	if l.dead.Load() {
+		if err := pass(ctx, l.chance.between(0, lateMost)); err != nil {
+			return "", err
+		}
+		l.late(spec)
+		return "", enginetest.Fault(engine.KindUnavailable)
+	}
 	return ask(ctx, l, func() (string, error) { return l.Engine.CreateNetwork(ctx, spec) })
 }
 
 func (l *line) Networks(ctx context.Context, labels engine.Labels) ([]engine.Network, error) {
 	return ask(ctx, l, func() ([]engine.Network, error) { return l.Engine.Networks(ctx, labels) })
+}
+
+func (l *line) ConnectNetwork(ctx context.Context, networkID, containerID string) error {
+	return l.call(ctx, func() error { return l.Engine.ConnectNetwork(ctx, networkID, containerID) })
 }
 
 func (l *line) RemoveNetwork(ctx context.Context, id string) error {

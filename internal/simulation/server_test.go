@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/lifecycle"
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/task"
@@ -21,6 +22,7 @@ type server struct {
 	*workspace.Service
 	db   *store.DB
 	line *line
+	life *lifecycle.Lifecycle
 	cut  atomic.Bool
 	// frozen is closed when a server that stands still goes on; nil while it does not.
 	frozen atomic.Pointer[chan struct{}]
@@ -101,6 +103,13 @@ func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (
 	return d.server.Service.MoveSubnet(ctx, id, taken)
 }
 
+func (d desk) Known(ctx context.Context, o workspace.Orphan) (bool, error) {
+	if d.server.cut.Load() {
+		return false, errCut
+	}
+	return d.server.Service.Known(ctx, o)
+}
+
 // projects are directories that are always there.
 type projects struct{}
 
@@ -118,9 +127,10 @@ func (w *world) serve() *server {
 	db.UseMachineClock()
 	log := slog.New(slog.DiscardHandler)
 	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults}}
-	s.line.stall = s.stall
+	s.line.stall, s.line.late = s.stall, w.lateNetwork
 	s.Service = workspace.NewService(db, projects{}, workspace.Config{DefaultImage: image, NetworkPool: netip.MustParsePrefix("10.213.0.0/20"), Log: log})
 	life := lifecycle.New(s.line, desk{s}, projects{}, installation, log)
+	s.life = life
 	handlers := life.Handlers()
 	for typ, handler := range handlers {
 		handlers[typ] = w.watched(s, handler)
@@ -140,6 +150,15 @@ func (w *world) serve() *server {
 		})
 	}
 	return s
+}
+
+// lateNetwork makes a network that a killed server had asked for: it had its addresses before the others, which have moved since.
+func (w *world) lateNetwork(spec engine.NetworkSpec) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.late[spec.Labels[engine.LabelWorkspace]] = struct{}{}
+	spec.Subnet = fmt.Sprintf("10.214.%d.%d/28", len(w.late)/16, len(w.late)%16*16)
+	w.fake.Twin(spec)
 }
 
 // stall waits while the server is frozen.

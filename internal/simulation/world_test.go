@@ -47,6 +47,7 @@ type world struct {
 	mu          sync.Mutex
 	visits      map[string]map[*visit]struct{}
 	faultsFound []string
+	late        map[string]struct{} // workspaces with a network that came after the end of the server that had asked for it
 
 	owners  map[string]workspace.Actor // of each workspace that may exist
 	deleted map[string]workspace.Actor // of each that is known to be gone
@@ -82,6 +83,7 @@ func simulate(t *testing.T, dialect store.Dialect, seed uint64) {
 	eyes.UseMachineClock()
 	w := &world{
 		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN},
+		late:   make(map[string]struct{}),
 		visits: make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),
 	}

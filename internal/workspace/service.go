@@ -61,6 +61,7 @@ type Service struct {
 	notices    *notices
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
+	orphans    atomic.Pointer[[]Orphan]
 }
 
 // nobody is the runner before there is one: tasks wait in the store.
@@ -81,6 +82,7 @@ func NewService(store Store, projects Projects, config Config) *Service {
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
 	s.Attach(nobody{})
+	s.RecordOrphans(nil)
 	s.engine.Store(&EngineHealth{Status: EngineUnavailable, Since: time.Now().UTC(), LastError: "The engine has not been asked yet."})
 	return s
 }

@@ -9,6 +9,7 @@ import (
 
 	dockercontainer "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	dockernetwork "github.com/docker/docker/api/types/network"
 
 	"github.com/aicli/aicli-web/internal/engine"
 )
@@ -183,7 +184,11 @@ func (e *Engine) Containers(ctx context.Context, labels engine.Labels) ([]engine
 		}
 		found = make([]engine.Summary, 0, len(said))
 		for _, c := range said {
-			found = append(found, engine.Summary{ID: c.ID, Name: nameOf(c.Names), State: toState(c.State), Labels: c.Labels})
+			one := engine.Summary{ID: c.ID, Name: nameOf(c.Names), State: toState(c.State), Labels: c.Labels}
+			if c.NetworkSettings != nil {
+				one.Networks = toAttachments(c.NetworkSettings.Networks)
+			}
+			found = append(found, one)
 		}
 		return nil
 	})
@@ -230,13 +235,18 @@ func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
 		Enforced: toEnforced(c.Config, c.HostConfig),
 	}
 	if c.NetworkSettings != nil {
-		for name, n := range c.NetworkSettings.Networks {
-			out.Networks = append(out.Networks, engine.Attachment{
-				NetworkID: n.NetworkID, NetworkName: name, Address: n.IPAddress,
-			})
-		}
+		out.Networks = toAttachments(c.NetworkSettings.Networks)
 	}
 	return out, nil
+}
+
+func toAttachments(endpoints map[string]*dockernetwork.EndpointSettings) (on []engine.Attachment) {
+	for name, n := range endpoints {
+		if n != nil {
+			on = append(on, engine.Attachment{NetworkID: n.NetworkID, NetworkName: name, Address: n.IPAddress})
+		}
+	}
+	return on
 }
 
 // toTime reads a time of the engine, which writes year 1 for never.

@@ -1,7 +1,12 @@
 package docker
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"testing"
 
@@ -31,5 +36,47 @@ func TestContract(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		Disconnect: func(t *testing.T, e engine.Engine, network, id string) {
+			t.Helper()
+			if err := e.(*Engine).api.NetworkDisconnect(t.Context(), network, id, true); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Twin: func(t *testing.T, e engine.Engine, spec engine.NetworkSpec) string {
+			t.Helper()
+			return twin(t, e.(*Engine), spec)
+		},
 	})
+}
+
+// twin makes a second network of one name by not asking for the check. From API 1.44 on the check is always made, so an old version is spoken.
+func twin(t *testing.T, e *Engine, spec engine.NetworkSpec) string {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{
+		"Name": spec.Name, "CheckDuplicate": false, "Driver": "bridge", "Labels": spec.Labels,
+		"IPAM": map[string]any{"Config": []map[string]string{{"Subnet": spec.Subnet}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := e.api.Dialer()
+	plain := &http.Client{Transport: &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableKeepAlives: true,
+	}}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://docker/v1.41/networks/create", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := plain.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var said struct{ ID, Message string }
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil || said.ID == "" {
+		t.Fatalf("a second network of one name: %v, %s", err, said.Message)
+	}
+	return said.ID
 }

@@ -148,6 +148,7 @@ var (
 		{"networks have overlapping", engine.KindAddressInUse},
 		{"address already in use", engine.KindAddressInUse},
 		{"has active endpoints", engine.KindConflict},
+		{"is ambiguous", engine.KindConflict}, // two networks of one name: one of them is to go
 		{"device or resource busy", engine.KindConflict},
 		{"is not running", engine.KindNotRunning},
 		{"invalid mount config", engine.KindInvalid},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	dockernetwork "github.com/docker/docker/api/types/network"
 
@@ -81,6 +82,21 @@ func toNetwork(n dockernetwork.Inspect) engine.Network {
 		out.Subnet = n.IPAM.Config[0].Subnet
 	}
 	return out
+}
+
+// ConnectNetwork puts a container on a network.
+func (e *Engine) ConnectNetwork(ctx context.Context, networkID, containerID string) error {
+	const op = "connect network"
+	if err := checkID(containerID); err != nil {
+		return translate(op, containerID, err)
+	}
+	return e.callOn(ctx, networkLimit, op, networkID, func(ctx context.Context) error {
+		err := e.api.NetworkConnect(ctx, networkID, containerID, nil)
+		if err != nil && strings.Contains(err.Error(), "already exists in network") {
+			return nil
+		}
+		return err
+	})
 }
 
 // RemoveNetwork removes a network by id or name.

@@ -21,9 +21,11 @@ const minNanoCPUs = 1e7
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 type container struct {
-	id, imageID, network string
-	spec                 engine.ContainerSpec
-	limits               engine.Limits
+	id, imageID string
+	network     string // the id that its name stood for when it was last looked up: at the creation and at each start
+	networkName string
+	spec        engine.ContainerSpec
+	limits      engine.Limits
 
 	state             engine.State
 	runs              int // how often it was started: tells one run from the next
@@ -45,6 +47,9 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 			return err
 		}
 		image, ok := f.images[spec.Image]
+		if err := f.ambiguous(spec.NetworkID); err != nil {
+			return err
+		}
 		n := f.network(spec.NetworkID)
 		switch {
 		case !ok:
@@ -57,7 +62,7 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 		id = f.newID()
 		c := &container{id: id, imageID: image.ID, spec: cloneSpec(spec), limits: spec.Limits, state: engine.Created}
 		if n != nil {
-			c.network = n.ID
+			c.network, c.networkName = n.ID, n.Name
 		}
 		f.containers[id] = c
 		f.publishContainer("create", c)
@@ -94,7 +99,7 @@ func (f *Fake) Containers(ctx context.Context, labels engine.Labels) ([]engine.S
 	err := f.do(ctx, "Containers", "", func() error {
 		for _, c := range f.containers {
 			if carries(c.spec.Labels, labels) {
-				found = append(found, c.summary())
+				found = append(found, f.summary(c))
 			}
 		}
 		slices.SortFunc(found, func(a, b engine.Summary) int { return strings.Compare(a.ID, b.ID) })
@@ -145,13 +150,17 @@ func (f *Fake) mustFind(id string) (*container, error) {
 	return nil, refuse(engine.KindNotFound, "no such container")
 }
 
-func (c *container) summary() engine.Summary {
-	return engine.Summary{ID: c.id, Name: c.spec.Name, State: c.state, Labels: maps.Clone(c.spec.Labels)}
+func (f *Fake) summary(c *container) engine.Summary {
+	out := engine.Summary{ID: c.id, Name: c.spec.Name, State: c.state, Labels: maps.Clone(c.spec.Labels)}
+	if c.networkName != "" { // also where it is gone: it is known by what it was
+		out.Networks = []engine.Attachment{{NetworkID: c.network, NetworkName: c.networkName, Address: c.address}}
+	}
+	return out
 }
 
 func (f *Fake) inspect(c *container) engine.Container {
 	out := engine.Container{
-		Summary: c.summary(), Image: c.spec.Image, ImageID: c.imageID,
+		Summary: f.summary(c), Image: c.spec.Image, ImageID: c.imageID,
 		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err,
 		Enforced: engine.Enforced{
 			Limits:          c.limits,
@@ -163,9 +172,6 @@ func (f *Fake) inspect(c *container) engine.Container {
 			Init:            c.spec.Init,
 			RestartPolicy:   "no",
 		},
-	}
-	if n, ok := f.networks[c.network]; ok {
-		out.Networks = []engine.Attachment{{NetworkID: n.ID, NetworkName: n.Name, Address: c.address}}
 	}
 	return out
 }

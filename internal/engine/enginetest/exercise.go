@@ -24,6 +24,10 @@ type ExerciseOptions struct {
 
 	// Pause pauses a running container without engine.Engine, which cannot. Without it nothing about paused containers is exercised.
 	Pause func(t *testing.T, e engine.Engine, id string)
+	// Disconnect takes a container off its network, which engine.Engine cannot. Without it nothing about such is exercised.
+	Disconnect func(t *testing.T, e engine.Engine, network, id string)
+	// Twin makes a network whose name is taken, which engine.Engine refuses to. Without it nothing about such is exercised.
+	Twin func(t *testing.T, e engine.Engine, spec engine.NetworkSpec) string
 	// Pullable is an image that Pull can fetch. Without it only failing pulls are exercised.
 	Pullable string
 }
@@ -51,6 +55,12 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 	exerciseRemoval(run)
 	exerciseEvents(run)
 	exerciseStats(run)
+	if opts.Disconnect != nil {
+		exerciseDisconnected(run)
+	}
+	if opts.Twin != nil {
+		exerciseTwins(run)
+	}
 	if opts.Pause != nil {
 		exercisePaused(run)
 	}

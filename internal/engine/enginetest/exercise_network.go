@@ -84,6 +84,65 @@ func exerciseNetworks(run runner) {
 		b.must(b.engine.RemoveContainer(b.ctx, id))
 		b.must(b.engine.RemoveNetwork(b.ctx, b.network(0)))
 	})
+	run("a stopped container is connected to a network that was made again, and starts on it", func(b *bench) {
+		id := b.started(b.spec("c"))
+		b.must(b.engine.StopContainer(b.ctx, id, 0))
+		b.must(b.engine.RemoveNetwork(b.ctx, b.network(0)))
+		b.fails(b.engine.StartContainer(b.ctx, id), engine.KindNotFound)
+		again, err := b.engine.CreateNetwork(b.ctx, b.networkSpec(0))
+		b.must(err)
+		b.fails(b.engine.StartContainer(b.ctx, id), engine.KindNotFound)
+		b.must(b.engine.ConnectNetwork(b.ctx, again, id))
+		b.must(b.engine.StartContainer(b.ctx, id))
+		b.must(b.engine.ConnectNetwork(b.ctx, again, id)) // it is already
+		b.on(id, again)
+	})
+}
+
+func exerciseDisconnected(run runner) {
+	run("a container that was taken off its network is put on it again while it runs", func(b *bench) {
+		id := b.started(b.spec("c"))
+		b.opts.Disconnect(b.T, b.engine, b.network(0), id)
+		if c := b.inspect(id); len(c.Networks) > 0 {
+			b.Errorf("it is on %+v", c.Networks)
+		}
+		b.fails(b.engine.ConnectNetwork(b.ctx, b.networkSpec(1).Name, id), engine.KindNotFound)
+		b.must(b.engine.ConnectNetwork(b.ctx, b.network(0), id))
+		b.on(id, b.network(0))
+		b.fails(b.engine.RemoveNetwork(b.ctx, b.network(0)), engine.KindConflict)
+	})
+}
+
+// on holds that a container is on one network, by what is listed and by what inspecting says.
+func (b *bench) on(id, network string) {
+	b.Helper()
+	list, err := b.engine.Containers(b.ctx, b.labels)
+	b.must(err)
+	for _, s := range append(list, b.inspect(id).Summary) {
+		if s.ID == id && (len(s.Networks) != 1 || !s.On(engine.Network{ID: network})) {
+			b.Errorf("it is on %+v, want %s", s.Networks, network)
+		}
+	}
+}
+
+// exerciseTwins is about two networks of one name, which calls that cross can make.
+func exerciseTwins(run runner) {
+	run("a container does not start while its network's name is ambiguous, and does when one of the two is gone", func(b *bench) {
+		id, err := b.engine.CreateContainer(b.ctx, b.spec("c"))
+		b.must(err)
+		spec := b.networkSpec(1)
+		spec.Name = b.networkSpec(0).Name
+		twin := b.opts.Twin(b.T, b.engine, spec)
+		b.fails(b.engine.StartContainer(b.ctx, id), engine.KindConflict)
+		b.fails(b.engine.RemoveNetwork(b.ctx, b.networkSpec(0).Name), engine.KindConflict)
+		networks, err := b.engine.Networks(b.ctx, b.labels)
+		b.must(err)
+		if len(networks) != 2 {
+			b.Errorf("got %+v", networks)
+		}
+		b.must(b.engine.RemoveNetwork(b.ctx, twin))
+		b.must(b.engine.StartContainer(b.ctx, id))
+	})
 }
 
 // otherLabels are the subtest's with one that nothing carries.

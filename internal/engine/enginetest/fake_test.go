@@ -20,6 +20,15 @@ func TestFakeKeepsTheContract(t *testing.T) {
 	}, enginetest.ExerciseOptions{
 		Image: enginetest.BaseImage, Prefix: "fake", Subnets: []string{"10.215.0.0/28", "10.215.0.16/28"},
 		Pullable: "registry.test/box:1",
+		Disconnect: func(t *testing.T, e engine.Engine, _, id string) {
+			t.Helper()
+			if !e.(*enginetest.Fake).Disconnect(id) {
+				t.Fatal("it is on no network")
+			}
+		},
+		Twin: func(_ *testing.T, e engine.Engine, spec engine.NetworkSpec) string {
+			return e.(*enginetest.Fake).Twin(spec)
+		},
 		Pause: func(t *testing.T, e engine.Engine, id string) {
 			t.Helper()
 			if f, ok := e.(*enginetest.Fake); !ok || !f.Pause(id) {

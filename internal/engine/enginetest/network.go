@@ -39,14 +39,62 @@ func (f *Fake) CreateNetwork(ctx context.Context, spec engine.NetworkSpec) (stri
 		case f.overlaps(prefix):
 			return refuse(engine.KindAddressInUse, "pool overlaps with other one on this address space")
 		}
-		id = f.newID()
-		f.networks[id] = &network{prefix: prefix, Network: engine.Network{
-			ID: id, Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Labels: maps.Clone(spec.Labels),
-		}}
-		f.publishNetwork("create", f.networks[id])
+		id = f.addNetwork(spec)
 		return nil
 	})
 	return result(id, err)
+}
+
+// Twin makes a network though its name may be taken, as a call does that crosses another one. It is not a call of the engine.
+func (f *Fake) Twin(spec engine.NetworkSpec) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.addNetwork(spec)
+}
+
+func (f *Fake) addNetwork(spec engine.NetworkSpec) string {
+	n := &network{prefix: netip.MustParsePrefix(spec.Subnet), Network: engine.Network{
+		ID: f.newID(), Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Labels: maps.Clone(spec.Labels),
+	}}
+	f.networks[n.ID] = n
+	f.publishNetwork("create", n)
+	return n.ID
+}
+
+// ambiguous refuses a name that two networks have. f.mu is held.
+func (f *Fake) ambiguous(id string) error {
+	if _, exact := f.networks[id]; exact || id == "" {
+		return nil
+	}
+	found := 0
+	for _, n := range f.networks {
+		if n.Name == id {
+			found++
+		}
+	}
+	if found > 1 {
+		return refuse(engine.KindConflict, "network %s is ambiguous (%d matches found on name)", id, found)
+	}
+	return nil
+}
+
+// networkOf is the network of a container that is to start: by the id that it had the last time, or by name the first time. f.mu is held.
+func (f *Fake) networkOf(c *container) (*network, error) {
+	if c.networkName == "" {
+		return nil, nil //nolint:nilnil // it has no network, which is no fault
+	}
+	ref := c.network
+	if c.runs == 0 {
+		ref = c.networkName
+	}
+	if err := f.ambiguous(ref); err != nil {
+		return nil, err
+	}
+	n := f.network(ref)
+	if n == nil {
+		return nil, refuse(engine.KindNotFound, "network %s not found", ref)
+	}
+	return n, nil
 }
 
 // Networks implements engine.Engine.
@@ -66,9 +114,52 @@ func (f *Fake) Networks(ctx context.Context, labels engine.Labels) ([]engine.Net
 	return result(found, err)
 }
 
+// ConnectNetwork implements engine.Engine.
+func (f *Fake) ConnectNetwork(ctx context.Context, networkID, containerID string) error {
+	return f.doOn(ctx, "ConnectNetwork", containerID, func(c *container) error {
+		if err := f.ambiguous(networkID); err != nil {
+			return err
+		}
+		n := f.network(networkID)
+		switch {
+		case n == nil:
+			return refuse(engine.KindNotFound, "network %s not found", networkID)
+		case c.network == n.ID:
+			return nil
+		}
+		c.network, c.networkName = n.ID, n.Name
+		if c.alive() {
+			if c.address = f.freeAddress(n); c.address == "" {
+				return refuse(engine.KindInternal, "no available IPv4 addresses on this network")
+			}
+		}
+		f.publishNetwork("connect", n)
+		return nil
+	})
+}
+
+// Disconnect takes a container off its network, as somebody does by hand, and reports whether it was on one.
+func (f *Fake) Disconnect(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.find(id)
+	if c == nil || c.network == "" {
+		return false
+	}
+	n := f.networks[c.network]
+	c.network, c.networkName, c.address = "", "", ""
+	if n != nil {
+		f.publishNetwork("disconnect", n)
+	}
+	return true
+}
+
 // RemoveNetwork implements engine.Engine. As with Docker, only containers that run hold a network.
 func (f *Fake) RemoveNetwork(ctx context.Context, id string) error {
 	return f.do(ctx, "RemoveNetwork", id, func() error {
+		if err := f.ambiguous(id); err != nil {
+			return err
+		}
 		n := f.network(id)
 		if n == nil {
 			return nil

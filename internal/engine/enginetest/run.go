@@ -28,9 +28,9 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 			return refuse(engine.KindConflict, "cannot start a paused container, unpause it")
 		default: // what does not run can be started
 		}
-		n := f.networks[c.network]
-		if c.network != "" && n == nil {
-			return refuse(engine.KindNotFound, "network %s not found", c.network)
+		n, err := f.networkOf(c)
+		if err != nil {
+			return err
 		}
 		code, ends := c.outcome()
 		if ends && code == exitNotFound && !c.spec.Init {
@@ -41,6 +41,9 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 			if c.address = f.freeAddress(n); c.address == "" {
 				return refuse(engine.KindInternal, "no available IPv4 addresses on this network")
 			}
+		}
+		if n != nil {
+			c.network = n.ID
 		}
 		c.state, c.started = engine.Running, time.Now() // when the last run ended stays, as with Docker
 		c.exitCode, c.oomKilled, c.err, c.usage = 0, false, "", nil
