@@ -187,3 +187,20 @@ func (db *DB) forUpdate() string {
 	}
 	return ""
 }
+
+// skipLocked is what makes a SELECT lock the rows of a table, but for those that somebody else has locked.
+func (db *DB) skipLocked(table string) string {
+	if db.dialect == Postgres {
+		return " FOR UPDATE OF " + table + " SKIP LOCKED"
+	}
+	return ""
+}
+
+// byLive has SQLite find the live tasks of a workspace by their own index, which knows no others. Left to itself it looks through all
+// tasks that the workspace ever had.
+func (db *DB) byLive() string {
+	if db.dialect == SQLite {
+		return " INDEXED BY tasks_live"
+	}
+	return ""
+}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -26,30 +28,21 @@ const early = 50 * time.Millisecond
 func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
 	now := db.now()
 	var rows []taskRow
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		quick, err := db.due(tx, task.Quick, slots.Free, now.Add(early))
-		if err != nil {
-			return err
-		}
-		slow, err := db.due(tx, task.Slow, min(slots.Slow, slots.Free), now.Add(early))
-		if err != nil {
-			return err
-		}
-		ids := takeTurns(slots, quick, slow)
-		if len(ids) == 0 {
-			return nil
-		}
-		err = tx.Raw(`UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
-				revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
-			WHERE id IN ? AND `+waitingTasks+` RETURNING *`, toMicros(now), holder, toMicros(now.Add(lease)), ids).Scan(&rows).Error
-		slices.SortFunc(rows, func(a, b taskRow) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
-		return err
-	})
-	return toTasks(rows), wrap("claim tasks", err)
+	// One statement, so one transaction, and one trip to the database.
+	err := db.write.WithContext(ctx).Raw(`WITH quick AS (`+db.due(task.Quick, slots.Free)+`), slow AS (`+db.due(task.Slow, min(slots.Slow, slots.Free))+`),
+			lined AS (SELECT id, lane, ROW_NUMBER() OVER (ORDER BY turn, id) AS place FROM quick
+				UNION ALL SELECT id, lane, ROW_NUMBER() OVER (ORDER BY turn, id) FROM slow),
+			picked AS (SELECT id FROM lined ORDER BY place, CASE WHEN lane = `+strconv.Itoa(int(slots.First))+` THEN 0 ELSE 1 END LIMIT `+strconv.Itoa(slots.Free)+`)
+		UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
+			revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
+		WHERE id IN (SELECT id FROM picked) AND `+waitingTasks+` RETURNING *`,
+		toMicros(now.Add(early)), toMicros(now.Add(early)), toMicros(now), holder, toMicros(now.Add(lease))).Scan(&rows).Error
+	return toTasks(inTurn(slots, rows)), wrap("claim tasks", err)
 }
 
 // Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted.
 func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, err error) {
+	leases = slices.SortedFunc(slices.Values(leases), func(a, b task.Lease) int { return strings.Compare(a.TaskID, b.TaskID) }) // as everybody locks tasks
 	err = db.transact(ctx, func(tx *gorm.DB) error {
 		v = task.Verdict{}
 		until := toMicros(db.now().Add(lease))
@@ -104,7 +97,7 @@ func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
 	err := db.transact(ctx, func(tx *gorm.DB) error {
 		return tx.Raw(`UPDATE tasks SET status = 'QUEUED', attempt = attempt - 1, run_at = ?, step = '', progress = NULL,
 				revision = revision + 1, lease_holder = ''
-			WHERE status = 'RUNNING' AND lease_until < ? RETURNING *`, now, now).Scan(&rows).Error
+			WHERE id IN (SELECT id FROM tasks WHERE status = 'RUNNING' AND lease_until < ? ORDER BY id`+db.skipLocked("tasks")+`) RETURNING *`, now, now).Scan(&rows).Error
 	})
 	return toTasks(rows), wrap("give back tasks", err)
 }
@@ -125,7 +118,7 @@ func (db *DB) Prune(ctx context.Context, age time.Duration, keep, limit int) (in
 // LiveTasks are those of each of several workspaces.
 func (db *DB) LiveTasks(ctx context.Context, workspaceIDs []string) (map[string][]task.Task, error) {
 	var rows []taskRow
-	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id", workspaceIDs).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id", workspaceIDs).Scan(&rows).Error; err != nil {
 		return nil, wrap("read live tasks", err)
 	}
 	found := make(map[string][]task.Task)

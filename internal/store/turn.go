@@ -1,6 +1,10 @@
 package store
 
 import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -30,32 +34,27 @@ func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn in
 const halted = `t.batch_id <> '' AND t.started_at IS NULL AND t.type <> 'DELETE'
 	AND EXISTS (SELECT 1 FROM batches b WHERE b.id = t.batch_id AND (b.cancel OR b.stop_on_error AND b.failed > 0))`
 
-// due finds and locks the tasks of a lane that are next.
-func (db *DB) due(tx *gorm.DB, lane task.Lane, limit int, now time.Time) (ids []string, err error) {
-	if limit <= 0 {
-		return nil, nil
-	}
-	skip := ""
-	if db.dialect == Postgres {
-		skip = " FOR UPDATE OF t SKIP LOCKED"
-	}
-	err = tx.Raw(`SELECT t.id FROM tasks t WHERE t.`+waitingTasks+` AND t.lane = ? AND t.run_at <= ? AND NOT EXISTS (
-			SELECT 1 FROM tasks o WHERE o.workspace_id = t.workspace_id AND o.`+liveTasks+` AND (o.id < t.id OR o.status = 'RUNNING'))
-			AND NOT (`+halted+`)
-		ORDER BY t.turn, t.id LIMIT ?`+skip, lane, toMicros(now), limit).Scan(&ids).Error
-	return ids, err
+// due finds and locks the tasks of a lane that are next; its argument is the time. The numbers are part of the text: PostgreSQL plans
+// anew at each claim, which takes longer than the claim, when it cannot see how few rows there will be.
+func (db *DB) due(lane task.Lane, most int) string {
+	return `SELECT t.id, t.lane, t.turn FROM tasks t WHERE t.` + waitingTasks + ` AND t.lane = ` + strconv.Itoa(int(lane)) + ` AND t.run_at <= ? AND NOT EXISTS (
+			SELECT 1 FROM tasks o` + db.byLive() + ` WHERE o.workspace_id = t.workspace_id AND o.` + liveTasks + ` AND (o.id < t.id OR o.status = 'RUNNING'))
+			AND NOT (` + halted + `)
+		ORDER BY t.turn, t.id LIMIT ` + strconv.Itoa(max(0, most)) + db.skipLocked("t")
 }
 
-// takeTurns gives as many as there are slots, one of each lane in turn as long as there are both, the lane whose turn it is first.
-func takeTurns(slots task.Slots, quick, slow []string) []string {
-	lanes := [][]string{task.Quick: quick, task.Slow: slow}
-	taken := make([]string, 0, slots.Free)
-	for i := 0; len(taken) < slots.Free && (i < len(quick) || i < len(slow)); i++ {
-		for _, list := range [][]string{lanes[slots.First], lanes[slots.First.Next()]} {
-			if i < len(list) && len(taken) < slots.Free {
-				taken = append(taken, list[i])
-			}
+// inTurn puts what was claimed into its order: one of each lane in turn as long as there are both, the lane whose turn it is first.
+func inTurn(slots task.Slots, claimed []taskRow) []taskRow {
+	slices.SortFunc(claimed, func(a, b taskRow) int { return cmp.Or(cmp.Compare(a.Turn, b.Turn), strings.Compare(a.ID, b.ID)) })
+	lanes := make(map[task.Lane][]taskRow)
+	for _, r := range claimed {
+		lanes[task.Lane(r.Lane)] = append(lanes[task.Lane(r.Lane)], r)
+	}
+	ordered := make([]taskRow, 0, len(claimed))
+	for lane := slots.First; len(ordered) < len(claimed); lane = lane.Next() {
+		if next := lanes[lane]; len(next) > 0 {
+			ordered, lanes[lane] = append(ordered, next[0]), next[1:]
 		}
 	}
-	return taken
+	return ordered
 }
