@@ -56,9 +56,9 @@ type ends struct {
 	tasks  []task.Task // that have ended
 }
 
-// settle writes what a draft means for batches, and returns those that it changed. A batch is locked after the workspace, and batches in
+// settle writes what drafts mean for batches, and returns those that they changed. A batch is locked after the workspaces, and batches in
 // the order of their ids.
-func (db *DB) settle(tx *gorm.DB, d *workspace.Draft) ([]workspace.Batch, error) {
+func (db *DB) settle(tx *gorm.DB, drafts []*workspace.Draft) ([]workspace.Batch, error) {
 	touched := make(map[string]*ends)
 	of := func(batchID string) *ends {
 		if touched[batchID] == nil {
@@ -66,24 +66,26 @@ func (db *DB) settle(tx *gorm.DB, d *workspace.Draft) ([]workspace.Batch, error)
 		}
 		return touched[batchID]
 	}
-	if d.Item != nil {
-		of(d.Item.BatchID).begins = d.Item
-	}
-	for _, t := range d.Ended {
-		if !t.InBatch {
-			continue
+	for _, d := range drafts {
+		if d.Item != nil {
+			of(d.Item.BatchID).begins = d.Item
 		}
-		var ids []string
-		if err := tx.Raw("SELECT DISTINCT batch_id FROM batch_items WHERE task_id = ? AND "+liveItems, t.ID).Scan(&ids).Error; err != nil {
-			return nil, err
-		}
-		for _, id := range ids {
-			of(id).tasks = append(of(id).tasks, t)
+		for _, t := range d.Ended {
+			if !t.InBatch {
+				continue
+			}
+			var ids []string
+			if err := tx.Raw("SELECT DISTINCT batch_id FROM batch_items WHERE task_id = ? AND "+liveItems, t.ID).Scan(&ids).Error; err != nil {
+				return nil, err
+			}
+			for _, id := range ids {
+				of(id).tasks = append(of(id).tasks, t)
+			}
 		}
 	}
 	var changed []workspace.Batch
 	for _, id := range slices.Sorted(maps.Keys(touched)) {
-		b, moved, err := db.settleOne(tx, id, *touched[id], d.Now())
+		b, moved, err := db.settleOne(tx, id, *touched[id], drafts[0].Now())
 		if err != nil {
 			return nil, err
 		}

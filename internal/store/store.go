@@ -37,6 +37,8 @@ type DB struct {
 	write   *gorm.DB
 	read    *gorm.DB
 	clock   clock
+
+	finishes *finishes
 }
 
 var _ workspace.Store = (*DB)(nil)
@@ -50,7 +52,7 @@ const (
 
 // Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
 func Open(dialect Dialect, dsn string) (*DB, error) {
-	db := &DB{dialect: dialect, dsn: dsn, name: workspace.NewID("server_")}
+	db := &DB{dialect: dialect, dsn: dsn, name: workspace.NewID("server_"), finishes: newFinishes()}
 	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
 	var err error
 	switch dialect {

@@ -50,46 +50,87 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		if err != nil {
 			return err
 		}
-		var live []taskRow
-		if err := tx.Raw("SELECT * FROM tasks WHERE workspace_id = ? AND "+liveTasks+" ORDER BY id"+db.forUpdate(), id).Scan(&live).Error; err != nil {
+		live, err := db.lockLive(tx, []string{id})
+		if err != nil {
 			return err
 		}
-		d := workspace.NewDraft(w, toTasks(live), db.now())
+		d := workspace.NewDraft(w, live[id], db.now())
 		if err := change(d); err != nil {
 			return err
 		}
 		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
-		ch, err = db.save(tx, d)
+		changes, err := db.save(tx, d)
+		if err == nil {
+			ch = changes[0]
+		}
 		return err
 	})
 	return ch, wrap("change a workspace", err)
 }
 
-// save is where every change of a workspace that exists is written. What follows from a change will be logged here.
-func (db *DB) save(tx *gorm.DB, d *workspace.Draft) (ch workspace.Change, err error) {
-	before := d.Workspace.Version
-	changed, tasks := d.Seal()
-	ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Removed: d.Removed}
-	if ch.Batches, err = db.settle(tx, d); err != nil || !changed {
-		return ch, err
+// save is where every change of a workspace that exists is written, of one or of several that are locked. Batches that have changed are
+// told of with the first.
+func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change, error) {
+	changes := make([]workspace.Change, len(drafts))
+	var tasks []task.Task
+	var changed []*workspace.Draft
+	for i, d := range drafts {
+		differs, written := d.Seal()
+		if differs {
+			changed = append(changed, d)
+		}
+		tasks = append(tasks, written...)
+		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Removed: d.Removed}
+	}
+	batches, err := db.settle(tx, drafts)
+	if err != nil {
+		return nil, err
 	}
 	if err := writeTasks(tx, tasks); err != nil {
-		return ch, err
+		return nil, err
 	}
-	if d.Removed {
-		return ch, tx.Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error
+	if len(batches) > 0 {
+		changes[0].Batches = batches
 	}
-	r := tx.Model(&workspaceRow{}).Where("id = ? AND version = ?", d.Workspace.ID, before).
-		Select("*").Omit("ID", "OwnerID", "ProjectPath", "CreatedAt", "Slot").Updates(new(toWorkspaceRow(d.Workspace)))
-	switch {
-	case r.Error != nil:
-		return ch, nameTaken(r.Error)
-	case r.RowsAffected != 1:
-		return ch, fmt.Errorf("the row of %s has changed under its lock", d.Workspace.ID)
+	return changes, saveWorkspaces(tx, changed)
+}
+
+// changing are the columns of a workspace that change.
+var changing = []string{
+	"name", "name_folded", "image", "command", "environment", "labels", "cpus", "memory_bytes", "pids", "desired_state", "asked_at", "observed",
+	"failure", "status", "status_reason", "status_since", "active_task_count", "updated_at", "version",
+}
+
+// saveWorkspaces writes the rows of workspaces that have changed, all by one statement.
+func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
+	var rows []workspaceRow
+	for _, d := range changed {
+		if d.Removed {
+			if err := tx.Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error; err != nil {
+				return err
+			}
+			continue
+		}
+		rows = append(rows, toWorkspaceRow(d.Workspace))
+		if d.Relabelled() {
+			if err := writeLabels(tx, d.Workspace); err != nil {
+				return err
+			}
+		}
 	}
-	return ch, writeLabels(tx, d.Workspace)
+	if len(rows) == 0 {
+		return nil
+	}
+	r := tx.Clauses(clause.OnConflict{
+		Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns(changing),
+		Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "workspaces.version = excluded.version - 1"}}},
+	}).Omit("Slot").Create(&rows)
+	if r.Error == nil && r.RowsAffected != int64(len(rows)) {
+		return fmt.Errorf("the row of %s, or one beside it, has changed under its lock", rows[0].ID)
+	}
+	return nameTaken(r.Error)
 }
 
 func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
@@ -162,36 +203,49 @@ func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error)
 	return rows[0].toWorkspace(), nil
 }
 
+// writeTasks writes what is known already at once, and then inserts new tasks one by one: each gets its turn after those before it, and
+// what has ended makes room in its owner's line.
 func writeTasks(tx *gorm.DB, tasks []task.Task) error {
-	live := -1 // of the owner, whose all of them are; not counted before one is new
+	var known, fresh []taskRow
 	for _, t := range tasks {
-		row := toTaskRow(t)
-		if t.Revision == 1 { // new: what is there keeps its turn
-			if err := line(tx, t, &row, &live); err != nil {
-				return err
-			}
+		if row := toTaskRow(t); t.Revision > 1 {
+			known = append(known, row)
+		} else {
+			fresh = append(fresh, row)
 		}
+	}
+	if len(known) > 0 { // they keep their turn
 		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
 			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel", "in_batch", "batch_id",
-		})}).Create(&row).Error; err != nil {
+		})}).Create(&known).Error; err != nil {
+			return err
+		}
+	}
+	live := make(map[string]int) // of the owners of new ones
+	for i := range fresh {
+		if err := line(tx, &fresh[i], live); err != nil {
+			return err
+		}
+		if err := tx.Create(&fresh[i]).Error; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// line puts a new task into its owner's line, where there is room in it.
-func line(tx *gorm.DB, t task.Task, row *taskRow, live *int) (err error) {
-	if *live < 0 {
-		if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, t.OwnerID).Scan(live).Error; err != nil {
+// line puts a new task into its owner's line, where there is room in it. live counts the tasks of owners, as far as they were counted.
+func line(tx *gorm.DB, row *taskRow, live map[string]int) (err error) {
+	n, counted := live[row.OwnerID]
+	if !counted {
+		if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, row.OwnerID).Scan(&n).Error; err != nil {
 			return err
 		}
 	}
-	if err := workspace.Admit(t, *live); err != nil {
+	if err := workspace.Admit(row.toTask(), n); err != nil {
 		return err
 	}
-	*live++
-	row.Turn, err = nextTurn(tx, t.Type.Lane(), t.OwnerID, t.CreatedAt)
+	live[row.OwnerID] = n + 1
+	row.Turn, err = nextTurn(tx, task.Lane(row.Lane), row.OwnerID, row.CreatedAt.time())
 	return err
 }
 

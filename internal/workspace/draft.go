@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -311,6 +312,14 @@ func (d *Draft) Seal() (changed bool, tasks []task.Task) {
 		w.UpdatedAt = d.now
 	}
 	return changed, tasks
+}
+
+// Relabelled reports whether the labels have changed.
+func (d *Draft) Relabelled() bool { return !slices.Equal(d.before.Labels, d.Workspace.Labels) }
+
+// Holds reports whether a lease is that of a live task.
+func (d *Draft) Holds(lease task.Lease) bool {
+	return find(d.Live, func(t task.Task) bool { return t.ID == lease.TaskID && t.Lease == lease }) != nil
 }
 
 // Change is what a commit changed: what is to be published, in full.

@@ -36,20 +36,9 @@ func (s *Service) Report(ctx context.Context, lease task.Lease, step string, pro
 
 // Finish writes how a run ended, together with what follows for the workspace.
 func (s *Service) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
-	t, err := s.store.Task(ctx, lease.TaskID)
-	if err != nil {
-		return err
-	}
-	_, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error {
-		held := find(d.Live, func(t task.Task) bool { return t.ID == lease.TaskID && t.Lease == lease })
-		if held == nil {
-			return task.ErrLeaseLost
-		}
-		d.Finish(lease.TaskID, o)
-		return nil
-	})
-	if CodeOf(err) == NotFound { // somebody else's DELETE has succeeded: there is nothing to finish
-		return task.ErrLeaseLost
+	ch, err := s.store.Finish(ctx, lease, o)
+	if err == nil {
+		s.publish(ch)
 	}
 	return err
 }

@@ -51,6 +51,8 @@ type Store interface {
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
 	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
 	Reclaim(ctx context.Context) ([]task.Task, error)
+	// Finish applies Draft.Finish, if the task has that lease; ErrLeaseLost when it has not.
+	Finish(ctx context.Context, lease task.Lease, o task.Outcome) (Change, error)
 
 	Batches
 	Notices
