@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -171,6 +172,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		p.claim(ctx, work, &tasks)
 		select {
 		case <-p.wake:
+			runtime.Gosched() // what ends at this very moment frees its slot too: one claim for all
 		case <-poll.C:
 		case <-ctx.Done():
 		}

@@ -31,6 +31,8 @@ const (
 	reconnectAfter = time.Second
 	// lastWords bounds how long a server that stops tries to tell the others.
 	lastWords = time.Second
+	// noticeGap is the least time between two notices: with much to tell it gathers meanwhile.
+	noticeGap = 5 * time.Millisecond
 	// rereadAtOnce is how many rows are read by one statement.
 	rereadAtOnce = 200
 )
@@ -97,6 +99,7 @@ func (s *Service) sendNotices(ctx context.Context) {
 		if !s.sendPending(ctx) {
 			pause(ctx, reconnectAfter)
 		}
+		pause(ctx, noticeGap)
 	}
 }
 
