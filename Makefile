@@ -38,6 +38,7 @@ generate-check: go ## See that the code in graph is what the schema generates
 vet: go ## Static checks that come with Go
 	@bad=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); test -z "$$bad" || { echo "Run gofmt -w on:"; echo "$$bad"; exit 1; }
 	go vet ./...
+	go -C bench vet ./...
 
 .PHONY: lint
 lint: go ## Lint the Go code, the scripts and the schema
@@ -57,9 +58,8 @@ go-test: go web engine chromium gcc ## Run the Go tests, with everything real th
 	scripts/with-web.sh scripts/with-postgres.sh scripts/go-test.sh
 
 .PHONY: bench
-bench: go engine ## Measure the server beside its peers: docs/benchmarks.md says what, and how long it takes
-	go build -o .cache/aicli-web-bench .
-	scripts/with-postgres.sh bash -c 'cd bench && go run . -server ../.cache/aicli-web-bench'
+bench: go engine ## Measure the server beside its peers, which takes some minutes
+	scripts/bench.sh
 
 .PHONY: engine
 engine: ## Start a container engine if none answers, and give it the base image

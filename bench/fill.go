@@ -15,8 +15,8 @@ import (
 
 const (
 	owners     = 5    // one owner may have at most 2,000 live tasks
-	workspaces = 1000 // of which each runs one task at a time
-	perEach    = 10   // tasks of each workspace
+	workspaces = 2500 // of which each runs one task at a time
+	perEach    = 4    // tasks of each workspace
 	tasks      = workspaces * perEach
 	fillers    = 8 // that write at once
 )

@@ -23,7 +23,7 @@ import (
 	"github.com/aicli/aicli-web/internal/store"
 )
 
-// longest bounds a whole run, which takes some minutes on two cores.
+// longest bounds a whole run, which takes about eight minutes on two cores.
 const longest = 20 * time.Minute
 
 // Exit codes.

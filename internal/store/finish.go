@@ -148,14 +148,14 @@ func (db *DB) finish(tx *gorm.DB, group []*finish) error {
 func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draft, error) {
 	ids := make([]string, len(group))
 	for i, f := range group {
-		ids[i] = f.lease.TaskID
+		ids[i] = f.lease.WorkspaceID
 	}
 	locking := db.forUpdate()
 	if locking != "" {
 		locking += " OF w"
 	}
 	var rows []workspaceRow
-	if err := tx.Raw(selectWorkspace+"w.id IN (SELECT workspace_id FROM tasks WHERE id IN ?) ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
+	if err := tx.Raw(selectWorkspace+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	workspaces := make([]string, len(rows))

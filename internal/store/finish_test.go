@@ -29,7 +29,7 @@ func TestOutcomesThatComeAtOnceEachHaveTheirOwnEnd(t *testing.T) {
 		}
 		var at sync.WaitGroup
 		for i, c := range claimed {
-			for _, lease := range []task.Lease{c.Lease, {TaskID: c.ID, Holder: "p", Token: c.Lease.Token - 1}} {
+			for _, lease := range []task.Lease{c.Lease, {TaskID: c.ID, WorkspaceID: c.WorkspaceID, Holder: "p", Token: c.Lease.Token - 1}} {
 				at.Go(func() {
 					ch, err := db.Finish(t.Context(), lease, outcomes[i%len(outcomes)])
 					switch {

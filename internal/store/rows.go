@@ -153,7 +153,7 @@ func (r taskRow) toTask() task.Task {
 		RequestedBy: r.RequestedBy, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Step: r.Step, Progress: r.Progress,
 		Failure: r.Failure, Params: r.Params, Cancel: r.Cancel, BatchID: r.BatchID, InBatch: r.InBatch, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
 		StartedAt: optTime(r.StartedAt), FinishedAt: optTime(r.FinishedAt), Revision: r.Revision,
-		Lease: task.Lease{TaskID: r.ID, Holder: r.LeaseHolder, Token: r.LeaseToken},
+		Lease: task.Lease{TaskID: r.ID, WorkspaceID: r.WorkspaceID, Holder: r.LeaseHolder, Token: r.LeaseToken},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"net/netip"
 	"slices"
 	"sync"
@@ -112,6 +113,51 @@ func TestWorkspaces(t *testing.T) {
 			read, readErr := db.Workspace(t.Context(), made.Workspace.ID)
 			if !errors.Is(err, no) || readErr != nil || read.Name != "fails" || read.Version != 1 {
 				t.Errorf("got %v, %v, %+v", err, readErr, read)
+			}
+		})
+		t.Run("what was changed is read back as it was, of the workspace and of its tasks", func(t *testing.T) {
+			id := add(t, db, "ann", "changes").Workspace.ID
+			at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+			fail := &task.Failure{Code: "TIMEOUT", Message: "it's ? slow", Retryable: true}
+			for what, change := range map[string]func(*workspace.Draft){
+				"all": func(d *workspace.Draft) {
+					w := &d.Workspace
+					w.Spec = workspace.Spec{
+						Name: "Changed", ProjectPath: w.ProjectPath, Image: "other:1", Command: []string{"a", "b"}, Environment: []workspace.EnvironmentVariable{{Name: "A", Value: "1", Secret: true}},
+						Labels: []workspace.Label{{Key: "k", Value: "v"}}, Resources: workspace.Resources{Cpus: 2.5, MemoryBytes: 1 << 33, Pids: 7},
+					}
+					w.DesiredState, w.AskedAt, w.Failure = workspace.WantStopped, at, fail
+					w.Observed = workspace.Observed{Container: &workspace.Container{ID: "c", State: workspace.ContainerPaused, StartedAt: &at}}
+				},
+				"the state alone": func(d *workspace.Draft) { d.Workspace.Failure, d.Workspace.DesiredState = nil, workspace.WantDeleted },
+				"a task": func(d *workspace.Draft) {
+					half := 12.5
+					t := &d.Live[0]
+					t.Status, t.Attempt, t.Step, t.Progress, t.Failure, t.RunAt, t.FinishedAt = task.Retrying, 3, "pull", &half, fail, at, &at
+					t.Cancel, t.InBatch, t.BatchID, t.Lease.Holder = true, true, "batch_1", "me"
+				},
+			} {
+				ch, err := db.Update(t.Context(), id, func(d *workspace.Draft) error {
+					change(d)
+					return nil
+				})
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				read, err := db.Workspace(t.Context(), id)
+				if err != nil || !reflect.DeepEqual(read, ch.Workspace) {
+					t.Errorf("%s: read (%v)\n%+v\nwant\n%+v", what, err, read, ch.Workspace)
+				}
+				for _, want := range ch.Tasks {
+					got, err := db.Task(t.Context(), want.ID)
+					if err != nil || !reflect.DeepEqual(got, want) {
+						t.Errorf("%s: read (%v)\n%+v\nwant\n%+v", what, err, got, want)
+					}
+				}
+			}
+			found, err := db.Workspaces(t.Context(), workspace.Query{Labels: []workspace.Label{{Key: "k", Value: "v"}}, NameContains: "CHANGED", Window: workspace.Window{First: 1}})
+			if err != nil || found.Total != 1 {
+				t.Errorf("by its new name and label: %d, %v", found.Total, err)
 			}
 		})
 		t.Run("a change of nothing writes nothing", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -97,15 +97,10 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	return changes, saveWorkspaces(tx, changed)
 }
 
-// changing are the columns of a workspace that change.
-var changing = []string{
-	"name", "name_folded", "image", "command", "environment", "labels", "cpus", "memory_bytes", "pids", "desired_state", "asked_at", "observed",
-	"failure", "status", "status_reason", "status_since", "active_task_count", "updated_at", "version",
-}
-
 // saveWorkspaces writes the rows of workspaces that have changed, all by one statement.
 func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 	var rows []workspaceRow
+	columns := stateColumns
 	for _, d := range changed {
 		if d.Removed {
 			if err := tx.Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error; err != nil {
@@ -114,7 +109,11 @@ func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 			continue
 		}
 		rows = append(rows, toWorkspaceRow(d.Workspace))
-		if d.Relabelled() {
+		respecified, observed := d.Differs()
+		if respecified || observed {
+			columns = allColumns
+		}
+		if respecified {
 			if err := writeLabels(tx, d.Workspace); err != nil {
 				return err
 			}
@@ -123,14 +122,11 @@ func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	r := tx.Clauses(clause.OnConflict{
-		Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns(changing),
-		Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "workspaces.version = excluded.version - 1"}}},
-	}).Omit("Slot").Create(&rows)
-	if r.Error == nil && r.RowsAffected != int64(len(rows)) {
+	n, err := rewrite(tx, "workspaces", columns, rows, " AND workspaces.version = v.version - 1")
+	if err == nil && n != int64(len(rows)) {
 		return fmt.Errorf("the row of %s, or one beside it, has changed under its lock", rows[0].ID)
 	}
-	return nameTaken(r.Error)
+	return nameTaken(err)
 }
 
 func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
@@ -214,11 +210,9 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 			fresh = append(fresh, row)
 		}
 	}
-	if len(known) > 0 { // they keep their turn
-		if err := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{
-			"status", "attempt", "step", "progress", "failure", "run_at", "finished_at", "revision", "lease_holder", "cancel", "in_batch", "batch_id",
-		})}).Create(&known).Error; err != nil {
-			return err
+	if len(known) > 0 {
+		if n, err := rewrite(tx, "tasks", taskColumns, known, ""); err != nil || n != int64(len(known)) {
+			return cmp.Or(err, fmt.Errorf("the row of %s, or one beside it, is gone under its lock", known[0].ID))
 		}
 	}
 	live := make(map[string]int) // of the owners of new ones

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -86,6 +85,10 @@ const (
 	// machine.
 	defaultLease = 6 * time.Second
 	defaultPoll  = time.Second
+	// claimGap is the least time between two claims.
+	claimGap = time.Millisecond
+	// unwritten is how many tasks whose handler has returned, and whose outcome is not written yet, there may be for each worker.
+	unwritten = 3
 	// finishTimeout bounds the attempts to write an outcome; past it the lease ends and the task is run again.
 	finishTimeout = 10 * time.Second
 	// stopTimeout bounds how long a cancelled handler may take to return before the pool says so in the log.
@@ -103,7 +106,10 @@ type Pool struct {
 	turn    Lane           // that the next claim begins with
 }
 
+// run is a task that was claimed here and whose outcome is not written yet. Its worker is free for another one while that is being done:
+// outcomes are written many at once, and nobody waits for that who could work.
 type run struct {
+	handled     bool // the handler has returned
 	workspaceID string
 	lane        Lane
 	cancel      context.CancelCauseFunc
@@ -151,7 +157,13 @@ func (p *Pool) Workers() int { return p.opts.Workers }
 func (p *Pool) Running() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.running)
+	running := 0
+	for _, r := range p.running {
+		if !r.handled {
+			running++
+		}
+	}
+	return running
 }
 
 // Run claims and runs tasks until ctx ends. Then it claims no more, lets running tasks go on for Options.Grace, cancels them
@@ -170,9 +182,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer poll.Stop()
 	for ctx.Err() == nil {
 		p.claim(ctx, work, &tasks)
+		<-time.After(claimGap) // what ends meanwhile frees its slot too: one claim for all
 		select {
 		case <-p.wake:
-			runtime.Gosched() // what ends at this very moment frees its slot too: one claim for all
 		case <-poll.C:
 		case <-ctx.Done():
 		}
@@ -201,7 +213,7 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 		runCtx, cancel := context.WithCancelCause(work)
 		before := p.begin(t, cancel)
 		tasks.Go(func() {
-			defer p.Wake() // a slot is free
+			defer p.Wake() // the next task of its workspace may begin
 			defer p.end(t.Lease)
 			for _, r := range before { // they were told: two never work on one workspace at once
 				<-r.done
@@ -222,14 +234,27 @@ func reserved(workers int) int {
 func (p *Pool) slots() Slots {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Slots{Free: p.opts.Workers - len(p.running), Slow: p.opts.Workers - reserved(p.opts.Workers), First: p.turn}
+	s := Slots{Free: p.opts.Workers, Slow: p.opts.Workers - reserved(p.opts.Workers), First: p.turn}
 	for _, r := range p.running {
+		if r.handled {
+			continue
+		}
+		s.Free--
 		if r.lane == Slow {
 			s.Slow--
 		}
 	}
+	s.Free = min(s.Free, (1+unwritten)*p.opts.Workers-len(p.running))
 	s.Slow = max(0, min(s.Slow, s.Free))
 	return s
+}
+
+// free lets another task begin in the place of one whose handler has returned.
+func (p *Pool) free(lease Lease) {
+	p.mu.Lock()
+	p.running[lease].handled = true
+	p.mu.Unlock()
+	p.Wake()
 }
 
 // begin notes a run, and cancels those on the same workspace that have not ended: their lease was lost, or this task could not have
@@ -288,6 +313,7 @@ func (p *Pool) run(ctx context.Context, t Task) {
 	}
 	err := p.handle(ctx, t)
 	cause := context.Cause(ctx)
+	p.free(t.Lease)
 	if errors.Is(cause, ErrLeaseLost) {
 		log.Warn("task was taken over by another server")
 		return

@@ -28,9 +28,10 @@ type queue struct {
 	reports  int
 	unwanted []string
 	cancel   []string
-	away     bool    // Extend fails
-	most     int     // asked for by one claim
-	claims   []claim // those that gave something
+	away     bool          // Extend fails
+	writing  chan struct{} // holds up Finish until it is closed
+	most     int           // asked for by one claim
+	claims   []claim       // those that gave something
 }
 
 // claim is the lane that one began with, and that of the last task that it gave.
@@ -40,7 +41,7 @@ func newQueue(types ...task.Type) *queue {
 	q := &queue{until: map[string]time.Time{}, outcomes: map[string][]task.Outcome{}}
 	for i, typ := range types {
 		id := fmt.Sprint("task_", i)
-		q.tasks = append(q.tasks, task.Task{ID: id, WorkspaceID: fmt.Sprint("ws_", i), Type: typ, Status: task.Queued, MaxAttempts: 3, RunAt: time.Now(), Lease: task.Lease{TaskID: id}})
+		q.tasks = append(q.tasks, task.Task{ID: id, WorkspaceID: fmt.Sprint("ws_", i), Type: typ, Status: task.Queued, MaxAttempts: 3, RunAt: time.Now(), Lease: task.Lease{TaskID: id, WorkspaceID: fmt.Sprint("ws_", i)}})
 	}
 	return q
 }
@@ -92,6 +93,9 @@ func (q *queue) Report(context.Context, task.Lease, string, *float64) error {
 }
 
 func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) error {
+	if q.writing != nil {
+		<-q.writing
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.tasks {
@@ -139,8 +143,15 @@ func classify(err error) (task.Failure, task.Class) {
 // run lets a pool of two workers work on q in a bubble, calls during (which may wait on the bubble's clock), and stops it.
 func run(t *testing.T, types []task.Type, handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
 	t.Helper()
+	runOn(t, types, func(*queue) {}, handler, during)
+}
+
+// runOn is run on a queue that is prepared in the bubble.
+func runOn(t *testing.T, types []task.Type, prepare func(*queue), handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(types...)
+		prepare(q)
 		handlers := map[task.Type]task.Handler{}
 		for _, typ := range task.Types() {
 			handlers[typ] = handler
@@ -199,6 +210,31 @@ func TestPool(t *testing.T) {
 			advance(3*time.Second + time.Millisecond) // five in pairs
 			if len(q.outcomes) != 5 || most != 2 || q.most > 2 {
 				t.Errorf("%d ended, %d at once, %d claimed", len(q.outcomes), most, q.most)
+			}
+		})
+	})
+	t.Run("a worker goes on while an outcome is being written, up to a bound", func(t *testing.T) {
+		var begun atomic.Int32
+		types := make([]task.Type, 20)
+		for i := range types {
+			types[i] = task.Stop
+		}
+		var writing chan struct{}
+		runOn(t, types, func(q *queue) {
+			writing = make(chan struct{})
+			q.writing = writing
+		}, func(context.Context, task.Task, task.Report) error {
+			begun.Add(1)
+			return nil
+		}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+			advance(2 * time.Second)
+			if n := begun.Load(); n != 8 || p.Running() != 0 { // two workers, and three each that are being written
+				t.Errorf("%d have begun and %d run, while no outcome can be written", n, p.Running())
+			}
+			close(writing)
+			advance(2 * time.Second)
+			if n := len(q.outcomes); n != 20 {
+				t.Errorf("%d have ended", n)
 			}
 		})
 	})
@@ -339,7 +375,7 @@ func TestPool(t *testing.T) {
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			advance(time.Second)
 			q.mu.Lock()
-			q.tasks[0].Lease = task.Lease{TaskID: "task_0", Holder: "elsewhere", Token: 7}
+			q.tasks[0].Lease = task.Lease{TaskID: "task_0", WorkspaceID: "ws_0", Holder: "elsewhere", Token: 7}
 			q.mu.Unlock()
 			advance(6 * time.Second)
 			if expect(t, q.of("task_0")); !stopped {

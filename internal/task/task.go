@@ -123,9 +123,10 @@ type Params struct {
 
 // Lease is the right to run a task and to write its outcome.
 type Lease struct {
-	TaskID string
-	Holder string // the pool that has it
-	Token  int64  // of this claim: a holder that lost the lease and came back has an old one
+	TaskID      string
+	WorkspaceID string // of the task, which whoever writes the outcome has to lock
+	Holder      string // the pool that has it
+	Token       int64  // of this claim: a holder that lost the lease and came back has an old one
 }
 
 // Failure is why a try failed.

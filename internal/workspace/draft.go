@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +62,7 @@ func (d *Draft) Now() time.Time { return d.now }
 func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task {
 	id := d.nextID()
 	t := task.Task{
-		ID: id, Lease: task.Lease{TaskID: id}, Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
+		ID: id, Lease: task.Lease{TaskID: id, WorkspaceID: d.Workspace.ID}, Type: typ, Status: task.Queued, WorkspaceID: d.Workspace.ID, OwnerID: d.Workspace.OwnerID,
 		RequestedBy: by, MaxAttempts: maxAttempts, Params: params, CreatedAt: d.now, RunAt: d.now,
 	}
 	d.Workspace.Failure = nil
@@ -314,8 +313,10 @@ func (d *Draft) Seal() (changed bool, tasks []task.Task) {
 	return changed, tasks
 }
 
-// Relabelled reports whether the labels have changed.
-func (d *Draft) Relabelled() bool { return !slices.Equal(d.before.Labels, d.Workspace.Labels) }
+// Differs reports whether what the owner says about the workspace has changed, and whether what was observed has.
+func (d *Draft) Differs() (spec, observed bool) {
+	return !reflect.DeepEqual(d.before.Spec, d.Workspace.Spec), !reflect.DeepEqual(d.before.Observed, d.Workspace.Observed)
+}
 
 // Holds reports whether a lease is that of a live task.
 func (d *Draft) Holds(lease task.Lease) bool {

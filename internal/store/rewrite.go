@@ -1,0 +1,121 @@
+package store
+
+import (
+	"encoding/json"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// column is one that is rewritten: its name, its type, which both dialects know, and its value in a row.
+type column[R any] struct {
+	name, typ string
+	value     func(R) (any, error)
+}
+
+func plain[R any](name, typ string, value func(R) any) column[R] {
+	return column[R]{name, typ, func(r R) (any, error) { return value(r), nil }}
+}
+
+// encoded is a column of JSON.
+func encoded[R any](name string, value func(R) any) column[R] {
+	return column[R]{name, "TEXT", func(r R) (any, error) {
+		text, err := json.Marshal(value(r))
+		return string(text), err
+	}}
+}
+
+// failureOf is a column of a failure, NULL for none.
+func failureOf[R any](value func(R) *task.Failure) column[R] {
+	return column[R]{"failure", "TEXT", func(r R) (any, error) {
+		f := value(r)
+		if f == nil {
+			return nil, nil //nolint:nilnil // NULL
+		}
+		text, err := json.Marshal(f)
+		return string(text), err
+	}}
+}
+
+// rewrite writes some columns of rows that exist, all by one statement, and says how many there were. guard is one more condition on a
+// row and on v, what is written over it. An upsert would do the same, but enters each row in the indexes to see that it is there.
+func rewrite[R any](tx *gorm.DB, table string, columns []column[R], rows []R, guard string) (int64, error) {
+	names, set := make([]string, len(columns)), make([]string, 0, len(columns))
+	first, more := make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
+		names[i], first[i], more[i] = c.name, "CAST(? AS "+c.typ+")", "?" // the first row says of what types all are
+		if c.name != "id" {
+			set = append(set, c.name+" = v."+c.name)
+		}
+	}
+	values := make([]string, len(rows))
+	args := make([]any, 0, len(rows)*len(columns))
+	for i, r := range rows {
+		values[i] = "(" + strings.Join(more, ", ") + ")"
+		for _, c := range columns {
+			value, err := c.value(r)
+			if err != nil {
+				return 0, err
+			}
+			args = append(args, value)
+		}
+	}
+	values[0] = "(" + strings.Join(first, ", ") + ")"
+	done := tx.Exec("WITH v ("+strings.Join(names, ", ")+") AS (VALUES "+strings.Join(values, ", ")+") UPDATE "+table+" SET "+
+		strings.Join(set, ", ")+" FROM v WHERE "+table+".id = v.id"+guard, args...)
+	return done.RowsAffected, done.Error
+}
+
+const (
+	text    = "TEXT"
+	integer = "BIGINT"
+	real    = "DOUBLE PRECISION"
+	boolean = "BOOLEAN"
+)
+
+// taskColumns are those that change while a task lives. It keeps its turn.
+var taskColumns = []column[taskRow]{
+	plain("id", text, func(r taskRow) any { return r.ID }),
+	plain("status", text, func(r taskRow) any { return r.Status }),
+	plain("attempt", integer, func(r taskRow) any { return r.Attempt }),
+	plain("step", text, func(r taskRow) any { return r.Step }),
+	plain("progress", real, func(r taskRow) any { return r.Progress }),
+	failureOf(func(r taskRow) *task.Failure { return r.Failure }),
+	plain("run_at", integer, func(r taskRow) any { return r.RunAt }),
+	plain("finished_at", integer, func(r taskRow) any { return r.FinishedAt }),
+	plain("revision", integer, func(r taskRow) any { return r.Revision }),
+	plain("lease_holder", text, func(r taskRow) any { return r.LeaseHolder }),
+	plain("cancel", boolean, func(r taskRow) any { return r.Cancel }),
+	plain("in_batch", boolean, func(r taskRow) any { return r.InBatch }),
+	plain("batch_id", text, func(r taskRow) any { return r.BatchID }),
+}
+
+// stateColumns are those of a workspace that its tasks change.
+var stateColumns = []column[workspaceRow]{
+	plain("id", text, func(r workspaceRow) any { return r.ID }),
+	plain("desired_state", text, func(r workspaceRow) any { return r.DesiredState }),
+	plain("asked_at", integer, func(r workspaceRow) any { return r.AskedAt }),
+	failureOf(func(r workspaceRow) *task.Failure { return r.Failure }),
+	plain("status", text, func(r workspaceRow) any { return r.Status }),
+	plain("status_reason", text, func(r workspaceRow) any { return r.StatusReason }),
+	plain("status_since", integer, func(r workspaceRow) any { return r.StatusSince }),
+	plain("active_task_count", integer, func(r workspaceRow) any { return r.ActiveTaskCount }),
+	plain("updated_at", integer, func(r workspaceRow) any { return r.UpdatedAt }),
+	plain("version", integer, func(r workspaceRow) any { return r.Version }),
+}
+
+// allColumns are all that may change.
+var allColumns = append([]column[workspaceRow]{
+	plain("name", text, func(r workspaceRow) any { return r.Name }),
+	plain("name_folded", text, func(r workspaceRow) any { return r.NameFolded }),
+	plain("image", text, func(r workspaceRow) any { return r.Image }),
+	encoded("command", func(r workspaceRow) any { return r.Command }),
+	encoded("environment", func(r workspaceRow) any { return r.Environment }),
+	encoded("labels", func(r workspaceRow) any { return r.Labels }),
+	plain("cpus", real, func(r workspaceRow) any { return r.Cpus }),
+	plain("memory_bytes", integer, func(r workspaceRow) any { return r.MemoryBytes }),
+	plain("pids", integer, func(r workspaceRow) any { return r.Pids }),
+	encoded("observed", func(r workspaceRow) any { return r.Observed }),
+}, stateColumns...)

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures the server beside its peers and prints one table; see docs/benchmarks.md. Fails when something is over its bound. -only
+# with some of pool,start,growth,engine measures those alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+built=$(mktemp -d)
+trap 'rm -rf "$built"' EXIT
+go build -trimpath -o "$built/aicli-web" .
+go -C bench build -trimpath -o "$built/bench" .
+scripts/with-postgres.sh "$built/bench" -server "$built/aicli-web" "$@"
