@@ -37,6 +37,8 @@ type ResolverRoot interface {
 	Batch() BatchResolver
 	BatchItem() BatchItemResolver
 	Container() ContainerResolver
+	ContainerExit() ContainerExitResolver
+	EngineHealth() EngineHealthResolver
 	EnvironmentVariable() EnvironmentVariableResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
@@ -69,6 +71,16 @@ type ContainerResolver interface {
 	Uptime(ctx context.Context, obj *workspace.Container) (*time.Duration, error)
 	LastError(ctx context.Context, obj *workspace.Container) (*string, error)
 }
+type ContainerExitResolver interface {
+	Signal(ctx context.Context, obj *workspace.Exit) (*string, error)
+}
+type EngineHealthResolver interface {
+	Name(ctx context.Context, obj *workspace.EngineHealth) (*string, error)
+	Version(ctx context.Context, obj *workspace.EngineHealth) (*string, error)
+	APIVersion(ctx context.Context, obj *workspace.EngineHealth) (*string, error)
+
+	LastError(ctx context.Context, obj *workspace.EngineHealth) (*string, error)
+}
 type EnvironmentVariableResolver interface {
 	Value(ctx context.Context, obj *workspace.EnvironmentVariable) (*string, error)
 }
@@ -100,11 +112,12 @@ type QueryResolver interface {
 }
 type ServerInfoResolver interface {
 	Database(ctx context.Context, obj *model.ServerInfo) (string, error)
-	Engine(ctx context.Context, obj *model.ServerInfo) (model.EngineHealth, error)
+	Engine(ctx context.Context, obj *model.ServerInfo) (workspace.EngineHealth, error)
 	Queue(ctx context.Context, obj *model.ServerInfo) (model.QueueInfo, error)
 	Orphans(ctx context.Context, obj *model.ServerInfo) ([]workspace.Orphan, error)
 }
 type SubscriptionResolver interface {
+	EngineHealth(ctx context.Context) (<-chan workspace.EngineHealth, error)
 	BatchProgress(ctx context.Context, id string) (<-chan workspace.Batch, error)
 	TaskProgress(ctx context.Context, id string) (<-chan task.Task, error)
 	WorkspaceStatus(ctx context.Context, id string) (<-chan workspace.Workspace, error)
@@ -125,6 +138,8 @@ type WorkspaceResolver interface {
 
 	Container(ctx context.Context, obj *workspace.Workspace) (*workspace.Container, error)
 	Metrics(ctx context.Context, obj *workspace.Workspace) (*workspace.Sample, error)
+
+	RestartCount(ctx context.Context, obj *workspace.Workspace) (int, error)
 
 	Tasks(ctx context.Context, obj *workspace.Workspace, first *int, after *string, last *int, before *string, filter *model.TaskFilter) (model.TaskConnection, error)
 }
@@ -159,6 +174,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("DeleteWorkspaceInput", ec.unmarshalInputDeleteWorkspaceInput),
 			graphql.NewInputUnmarshaler("EnvironmentVariableInput", ec.unmarshalInputEnvironmentVariableInput),
 			graphql.NewInputUnmarshaler("LabelInput", ec.unmarshalInputLabelInput),
+			graphql.NewInputUnmarshaler("RecoveryPolicyInput", ec.unmarshalInputRecoveryPolicyInput),
 			graphql.NewInputUnmarshaler("ResourcesInput", ec.unmarshalInputResourcesInput),
 			graphql.NewInputUnmarshaler("RestartWorkspaceInput", ec.unmarshalInputRestartWorkspaceInput),
 			graphql.NewInputUnmarshaler("RetryBatchInput", ec.unmarshalInputRetryBatchInput),
@@ -425,6 +441,22 @@ func (ec *executionContext) childFields_Container(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type Container", field.Name)
 }
 
+func (ec *executionContext) childFields_ContainerExit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return ec.fieldContext_ContainerExit_code(ctx, field)
+	case "oomKilled":
+		return ec.fieldContext_ContainerExit_oomKilled(ctx, field)
+	case "signal":
+		return ec.fieldContext_ContainerExit_signal(ctx, field)
+	case "at":
+		return ec.fieldContext_ContainerExit_at(ctx, field)
+	case "logTail":
+		return ec.fieldContext_ContainerExit_logTail(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ContainerExit", field.Name)
+}
+
 func (ec *executionContext) childFields_CreateWorkspacePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "workspace":
@@ -587,6 +619,18 @@ func (ec *executionContext) childFields_QueueInfo(ctx context.Context, field gra
 		return ec.fieldContext_QueueInfo_oldestQueuedAge(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type QueueInfo", field.Name)
+}
+
+func (ec *executionContext) childFields_RecoveryPolicy(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "maxRetries":
+		return ec.fieldContext_RecoveryPolicy_maxRetries(ctx, field)
+	case "backoff":
+		return ec.fieldContext_RecoveryPolicy_backoff(ctx, field)
+	case "fallback":
+		return ec.fieldContext_RecoveryPolicy_fallback(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RecoveryPolicy", field.Name)
 }
 
 func (ec *executionContext) childFields_Resources(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -829,6 +873,8 @@ func (ec *executionContext) childFields_Workspace(ctx context.Context, field gra
 		return ec.fieldContext_Workspace_resources(ctx, field)
 	case "isolation":
 		return ec.fieldContext_Workspace_isolation(ctx, field)
+	case "recoveryPolicy":
+		return ec.fieldContext_Workspace_recoveryPolicy(ctx, field)
 	case "desiredState":
 		return ec.fieldContext_Workspace_desiredState(ctx, field)
 	case "status":
@@ -841,6 +887,10 @@ func (ec *executionContext) childFields_Workspace(ctx context.Context, field gra
 		return ec.fieldContext_Workspace_container(ctx, field)
 	case "metrics":
 		return ec.fieldContext_Workspace_metrics(ctx, field)
+	case "lastExit":
+		return ec.fieldContext_Workspace_lastExit(ctx, field)
+	case "restartCount":
+		return ec.fieldContext_Workspace_restartCount(ctx, field)
 	case "activeTaskCount":
 		return ec.fieldContext_Workspace_activeTaskCount(ctx, field)
 	case "tasks":
@@ -2706,6 +2756,121 @@ func (ec *executionContext) fieldContext_Container_lastError(_ context.Context, 
 	return graphql.NewScalarFieldContext("Container", field, true, true, "String")
 }
 
+func (ec *executionContext) _ContainerExit_code(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerExit_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerExit_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerExit", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ContainerExit_oomKilled(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerExit_oomKilled(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OOMKilled, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerExit_oomKilled(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerExit", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _ContainerExit_signal(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerExit_signal(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ContainerExit().Signal(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerExit_signal(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerExit", field, true, true, "String")
+}
+
+func (ec *executionContext) _ContainerExit_at(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerExit_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerExit_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerExit", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ContainerExit_logTail(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerExit_logTail(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LogTail, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerExit_logTail(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerExit", field, false, false, "String")
+}
+
 func (ec *executionContext) _CreateWorkspacePayload_workspace(ctx context.Context, field graphql.CollectedField, obj *model.WorkspacePayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2898,7 +3063,7 @@ func (ec *executionContext) fieldContext_DeleteWorkspacePayload_userErrors(_ con
 	return fc, nil
 }
 
-func (ec *executionContext) _EngineHealth_status(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_status(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -2921,7 +3086,7 @@ func (ec *executionContext) fieldContext_EngineHealth_status(_ context.Context, 
 	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "EngineStatus")
 }
 
-func (ec *executionContext) _EngineHealth_name(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_name(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -2930,7 +3095,7 @@ func (ec *executionContext) _EngineHealth_name(ctx context.Context, field graphq
 			return ec.fieldContext_EngineHealth_name(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Name, nil
+			return ec.Resolvers.EngineHealth().Name(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
@@ -2941,10 +3106,10 @@ func (ec *executionContext) _EngineHealth_name(ctx context.Context, field graphq
 	)
 }
 func (ec *executionContext) fieldContext_EngineHealth_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "String")
+	return graphql.NewScalarFieldContext("EngineHealth", field, true, true, "String")
 }
 
-func (ec *executionContext) _EngineHealth_version(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_version(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -2953,7 +3118,7 @@ func (ec *executionContext) _EngineHealth_version(ctx context.Context, field gra
 			return ec.fieldContext_EngineHealth_version(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Version, nil
+			return ec.Resolvers.EngineHealth().Version(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
@@ -2964,10 +3129,10 @@ func (ec *executionContext) _EngineHealth_version(ctx context.Context, field gra
 	)
 }
 func (ec *executionContext) fieldContext_EngineHealth_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "String")
+	return graphql.NewScalarFieldContext("EngineHealth", field, true, true, "String")
 }
 
-func (ec *executionContext) _EngineHealth_apiVersion(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_apiVersion(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -2976,7 +3141,7 @@ func (ec *executionContext) _EngineHealth_apiVersion(ctx context.Context, field 
 			return ec.fieldContext_EngineHealth_apiVersion(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.APIVersion, nil
+			return ec.Resolvers.EngineHealth().APIVersion(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
@@ -2987,10 +3152,10 @@ func (ec *executionContext) _EngineHealth_apiVersion(ctx context.Context, field 
 	)
 }
 func (ec *executionContext) fieldContext_EngineHealth_apiVersion(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "String")
+	return graphql.NewScalarFieldContext("EngineHealth", field, true, true, "String")
 }
 
-func (ec *executionContext) _EngineHealth_since(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_since(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -3013,7 +3178,7 @@ func (ec *executionContext) fieldContext_EngineHealth_since(_ context.Context, f
 	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "Time")
 }
 
-func (ec *executionContext) _EngineHealth_lastError(ctx context.Context, field graphql.CollectedField, obj *model.EngineHealth) (ret graphql.Marshaler) {
+func (ec *executionContext) _EngineHealth_lastError(ctx context.Context, field graphql.CollectedField, obj *workspace.EngineHealth) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -3022,7 +3187,7 @@ func (ec *executionContext) _EngineHealth_lastError(ctx context.Context, field g
 			return ec.fieldContext_EngineHealth_lastError(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.LastError, nil
+			return ec.Resolvers.EngineHealth().LastError(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
@@ -3033,7 +3198,7 @@ func (ec *executionContext) _EngineHealth_lastError(ctx context.Context, field g
 	)
 }
 func (ec *executionContext) fieldContext_EngineHealth_lastError(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("EngineHealth", field, false, false, "String")
+	return graphql.NewScalarFieldContext("EngineHealth", field, true, true, "String")
 }
 
 func (ec *executionContext) _EnvironmentVariable_name(ctx context.Context, field graphql.CollectedField, obj *workspace.EnvironmentVariable) (ret graphql.Marshaler) {
@@ -4976,6 +5141,75 @@ func (ec *executionContext) fieldContext_QueueInfo_oldestQueuedAge(_ context.Con
 	return graphql.NewScalarFieldContext("QueueInfo", field, false, false, "Duration")
 }
 
+func (ec *executionContext) _RecoveryPolicy_maxRetries(ctx context.Context, field graphql.CollectedField, obj *workspace.RecoveryPolicy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RecoveryPolicy_maxRetries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxRetries, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RecoveryPolicy_maxRetries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RecoveryPolicy", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RecoveryPolicy_backoff(ctx context.Context, field graphql.CollectedField, obj *workspace.RecoveryPolicy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RecoveryPolicy_backoff(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Backoff, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Duration) graphql.Marshaler {
+			return ec.marshalNDuration2timeᚐDuration(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RecoveryPolicy_backoff(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RecoveryPolicy", field, false, false, "Duration")
+}
+
+func (ec *executionContext) _RecoveryPolicy_fallback(ctx context.Context, field graphql.CollectedField, obj *workspace.RecoveryPolicy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RecoveryPolicy_fallback(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Fallback, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.FallbackAction) graphql.Marshaler {
+			return ec.marshalNFallbackAction2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RecoveryPolicy_fallback(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RecoveryPolicy", field, false, false, "FallbackAction")
+}
+
 func (ec *executionContext) _Resources_cpus(ctx context.Context, field graphql.CollectedField, obj *workspace.Resources) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5327,8 +5561,8 @@ func (ec *executionContext) _ServerInfo_engine(ctx context.Context, field graphq
 			return ec.Resolvers.ServerInfo().Engine(ctx, obj)
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.EngineHealth) graphql.Marshaler {
-			return ec.marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐEngineHealth(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.EngineHealth) graphql.Marshaler {
+			return ec.marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEngineHealth(ctx, selections, v)
 		},
 		true,
 		true,
@@ -5662,6 +5896,38 @@ func (ec *executionContext) fieldContext_StopWorkspacePayload_userErrors(_ conte
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Subscription_engineHealth(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_engineHealth(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Subscription().EngineHealth(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.EngineHealth) graphql.Marshaler {
+			return ec.marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEngineHealth(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_engineHealth(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EngineHealth(ctx, field)
 		},
 	}
 	return fc, nil
@@ -7091,6 +7357,38 @@ func (ec *executionContext) fieldContext_Workspace_isolation(_ context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _Workspace_recoveryPolicy(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Workspace_recoveryPolicy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Policy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.RecoveryPolicy) graphql.Marshaler {
+			return ec.marshalNRecoveryPolicy2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐRecoveryPolicy(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Workspace_recoveryPolicy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Workspace",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RecoveryPolicy(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Workspace_desiredState(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7245,6 +7543,61 @@ func (ec *executionContext) fieldContext_Workspace_metrics(_ context.Context, fi
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _Workspace_lastExit(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Workspace_lastExit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LastExit, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *workspace.Exit) graphql.Marshaler {
+			return ec.marshalOContainerExit2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐExit(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Workspace_lastExit(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Workspace",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ContainerExit(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Workspace_restartCount(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Workspace_restartCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Workspace().RestartCount(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Workspace_restartCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Workspace", field, true, true, "Int")
 }
 
 func (ec *executionContext) _Workspace_activeTaskCount(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
@@ -8729,7 +9082,7 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 		asMap["start"] = true
 	}
 
-	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "start", "wait", "idempotencyKey"}
+	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "recoveryPolicy", "start", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -8785,6 +9138,13 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Resources = data
+		case "recoveryPolicy":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("recoveryPolicy"))
+			data, err := ec.unmarshalORecoveryPolicyInput2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPolicyInput(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Policy = data
 		case "start":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("start"))
 			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
@@ -8985,6 +9345,62 @@ func (ec *executionContext) unmarshalInputLabelInput(ctx context.Context, obj an
 func UnmarshalLabelInput(ctx context.Context, raw any) (workspace.Label, error) {
 	var out workspace.Label
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "LabelInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputRecoveryPolicyInput(ctx context.Context, obj any) (workspace.PolicyInput, error) {
+	var it workspace.PolicyInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"maxRetries", "backoff", "fallback"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "maxRetries":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("maxRetries"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.MaxRetries = data
+		case "backoff":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("backoff"))
+			data, err := ec.unmarshalODuration2ᚖtimeᚐDuration(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Backoff = data
+		case "fallback":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("fallback"))
+			data, err := ec.unmarshalOFallbackAction2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Fallback = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalRecoveryPolicyInput unmarshals raw into the RecoveryPolicyInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalRecoveryPolicyInput(ctx context.Context, raw any) (workspace.PolicyInput, error) {
+	var out workspace.PolicyInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "RecoveryPolicyInput", raw, &out)
 	return out, err
 }
 
@@ -9539,7 +9955,7 @@ func (ec *executionContext) unmarshalInputUpdateWorkspaceInput(ctx context.Conte
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"id", "version", "name", "labels", "resources", "idempotencyKey"}
+	fieldsInOrder := [...]string{"id", "version", "name", "labels", "resources", "recoveryPolicy", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -9581,6 +9997,13 @@ func (ec *executionContext) unmarshalInputUpdateWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Resources = data
+		case "recoveryPolicy":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("recoveryPolicy"))
+			data, err := ec.unmarshalORecoveryPolicyInput2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPolicyInput(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Policy = data
 		case "idempotencyKey":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
@@ -10229,6 +10652,60 @@ func (ec *executionContext) _Container(ctx context.Context, sel ast.SelectionSet
 	return out
 }
 
+var containerExitImplementors = []string{"ContainerExit"}
+
+func (ec *executionContext) _ContainerExit(ctx context.Context, sel ast.SelectionSet, obj *workspace.Exit) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, containerExitImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ContainerExit")
+		case "code":
+			out.Values[i] = ec._ContainerExit_code(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "oomKilled":
+			out.Values[i] = ec._ContainerExit_oomKilled(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "signal":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ContainerExit_signal(ctx, field, obj)
+				})
+		case "at":
+			out.Values[i] = ec._ContainerExit_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "logTail":
+			out.Values[i] = ec._ContainerExit_logTail(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var createWorkspacePayloadImplementors = []string{"CreateWorkspacePayload"}
 
 func (ec *executionContext) _CreateWorkspacePayload(ctx context.Context, sel ast.SelectionSet, obj *model.WorkspacePayload) graphql.Marshaler {
@@ -10317,7 +10794,7 @@ func (ec *executionContext) _DeleteWorkspacePayload(ctx context.Context, sel ast
 
 var engineHealthImplementors = []string{"EngineHealth"}
 
-func (ec *executionContext) _EngineHealth(ctx context.Context, sel ast.SelectionSet, obj *model.EngineHealth) graphql.Marshaler {
+func (ec *executionContext) _EngineHealth(ctx context.Context, sel ast.SelectionSet, obj *workspace.EngineHealth) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, engineHealthImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -10329,33 +10806,37 @@ func (ec *executionContext) _EngineHealth(ctx context.Context, sel ast.Selection
 		case "status":
 			out.Values[i] = ec._EngineHealth_status(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "name":
-			out.Values[i] = ec._EngineHealth_name(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._EngineHealth_name(ctx, field, obj)
+				})
 		case "version":
-			out.Values[i] = ec._EngineHealth_version(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._EngineHealth_version(ctx, field, obj)
+				})
 		case "apiVersion":
-			out.Values[i] = ec._EngineHealth_apiVersion(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._EngineHealth_apiVersion(ctx, field, obj)
+				})
 		case "since":
 			out.Values[i] = ec._EngineHealth_since(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "lastError":
-			out.Values[i] = ec._EngineHealth_lastError(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._EngineHealth_lastError(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -11000,6 +11481,49 @@ func (ec *executionContext) _QueueInfo(ctx context.Context, sel ast.SelectionSet
 	return out
 }
 
+var recoveryPolicyImplementors = []string{"RecoveryPolicy"}
+
+func (ec *executionContext) _RecoveryPolicy(ctx context.Context, sel ast.SelectionSet, obj *workspace.RecoveryPolicy) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, recoveryPolicyImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RecoveryPolicy")
+		case "maxRetries":
+			out.Values[i] = ec._RecoveryPolicy_maxRetries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "backoff":
+			out.Values[i] = ec._RecoveryPolicy_backoff(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "fallback":
+			out.Values[i] = ec._RecoveryPolicy_fallback(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var resourcesImplementors = []string{"Resources"}
 
 func (ec *executionContext) _Resources(ctx context.Context, sel ast.SelectionSet, obj *workspace.Resources) graphql.Marshaler {
@@ -11356,6 +11880,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 	}
 
 	switch fields[0].Name {
+	case "engineHealth":
+		return ec._Subscription_engineHealth(ctx, fields[0])
 	case "batchProgress":
 		return ec._Subscription_batchProgress(ctx, fields[0])
 	case "taskProgress":
@@ -11851,6 +12377,11 @@ func (ec *executionContext) _Workspace(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Workspace_isolation(ctx, field, obj)
 				})
+		case "recoveryPolicy":
+			out.Values[i] = ec._Workspace_recoveryPolicy(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "desiredState":
 			out.Values[i] = ec._Workspace_desiredState(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -11882,6 +12413,17 @@ func (ec *executionContext) _Workspace(ctx context.Context, sel ast.SelectionSet
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Workspace_metrics(ctx, field, obj)
+				})
+		case "lastExit":
+			out.Values[i] = ec._Workspace_lastExit(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "restartCount":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Workspace_restartCount(ctx, field, obj)
 				})
 		case "activeTaskCount":
 			out.Values[i] = ec._Workspace_activeTaskCount(ctx, field, obj)
@@ -12601,7 +13143,7 @@ func (ec *executionContext) marshalNDuration2timeᚐDuration(ctx context.Context
 	return res
 }
 
-func (ec *executionContext) marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐEngineHealth(ctx context.Context, sel ast.SelectionSet, v model.EngineHealth) graphql.Marshaler {
+func (ec *executionContext) marshalNEngineHealth2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEngineHealth(ctx context.Context, sel ast.SelectionSet, v workspace.EngineHealth) graphql.Marshaler {
 	return ec._EngineHealth(ctx, sel, &v)
 }
 
@@ -12670,6 +13212,21 @@ func (ec *executionContext) marshalNErrorCode2string(ctx context.Context, sel as
 	res := model.MarshalString(v)
 	if res == graphql.Null {
 		graphql.AddInvalidNullFromMarshaler(ctx, "ErrorCode!")
+	}
+	return res
+}
+
+func (ec *executionContext) unmarshalNFallbackAction2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx context.Context, v any) (workspace.FallbackAction, error) {
+	tmp, err := model.UnmarshalString(v)
+	res := workspace.FallbackAction(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNFallbackAction2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx context.Context, sel ast.SelectionSet, v workspace.FallbackAction) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "FallbackAction!")
 	}
 	return res
 }
@@ -12882,6 +13439,10 @@ func (ec *executionContext) marshalNPageInfo2githubᚗcomᚋaicliᚋaicliᚑweb�
 
 func (ec *executionContext) marshalNQueueInfo2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐQueueInfo(ctx context.Context, sel ast.SelectionSet, v model.QueueInfo) graphql.Marshaler {
 	return ec._QueueInfo(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNRecoveryPolicy2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐRecoveryPolicy(ctx context.Context, sel ast.SelectionSet, v workspace.RecoveryPolicy) graphql.Marshaler {
+	return ec._RecoveryPolicy(ctx, sel, &v)
 }
 
 func (ec *executionContext) marshalNResources2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐResources(ctx context.Context, sel ast.SelectionSet, v workspace.Resources) graphql.Marshaler {
@@ -13398,6 +13959,13 @@ func (ec *executionContext) marshalOContainer2ᚖgithubᚗcomᚋaicliᚋaicliᚑ
 	return ec._Container(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalOContainerExit2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐExit(ctx context.Context, sel ast.SelectionSet, v *workspace.Exit) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ContainerExit(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalODuration2ᚖtimeᚐDuration(ctx context.Context, v any) (*time.Duration, error) {
 	if v == nil {
 		return nil, nil
@@ -13431,6 +13999,25 @@ func (ec *executionContext) unmarshalOEnvironmentVariableInput2ᚕgithubᚗcom�
 		}
 	}
 	return res, nil
+}
+
+func (ec *executionContext) unmarshalOFallbackAction2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx context.Context, v any) (*workspace.FallbackAction, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := model.UnmarshalString(v)
+	res := workspace.FallbackAction(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOFallbackAction2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐFallbackAction(ctx context.Context, sel ast.SelectionSet, v *workspace.FallbackAction) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := model.MarshalString(string(*v))
+	return res
 }
 
 func (ec *executionContext) unmarshalOFloat2ᚖfloat64(ctx context.Context, v any) (*float64, error) {
@@ -13586,6 +14173,11 @@ func (ec *executionContext) marshalONode2githubᚗcomᚋaicliᚋaicliᚑwebᚋgr
 		return graphql.Null
 	}
 	return ec._Node(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalORecoveryPolicyInput2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPolicyInput(ctx context.Context, v any) (workspace.PolicyInput, error) {
+	res, err := ec.unmarshalInputRecoveryPolicyInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalOResourcesInput2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐResourcesInput(ctx context.Context, v any) (workspace.ResourcesInput, error) {

@@ -15,6 +15,22 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
+func (r *engineHealthResolver) Name(ctx context.Context, obj *workspace.EngineHealth) (*string, error) {
+	return optional(obj.Name), nil
+}
+
+func (r *engineHealthResolver) Version(ctx context.Context, obj *workspace.EngineHealth) (*string, error) {
+	return optional(obj.Version), nil
+}
+
+func (r *engineHealthResolver) APIVersion(ctx context.Context, obj *workspace.EngineHealth) (*string, error) {
+	return optional(obj.APIVersion), nil
+}
+
+func (r *engineHealthResolver) LastError(ctx context.Context, obj *workspace.EngineHealth) (*string, error) {
+	return optional(obj.LastError), nil
+}
+
 func (r *queryResolver) Node(ctx context.Context, id string) (model.Node, error) {
 	nodes, err := r.nodes(ctx, []string{id})
 	if err != nil {
@@ -43,12 +59,8 @@ func (r *serverInfoResolver) Database(ctx context.Context, obj *model.ServerInfo
 	return r.Resolver.Database(ctx)
 }
 
-func (r *serverInfoResolver) Engine(ctx context.Context, obj *model.ServerInfo) (model.EngineHealth, error) {
-	h := r.Service.Engine()
-	return model.EngineHealth{
-		Status: h.Status, Name: optional(h.Name), Version: optional(h.Version), APIVersion: optional(h.APIVersion),
-		Since: h.Since, LastError: optional(h.LastError),
-	}, nil
+func (r *serverInfoResolver) Engine(ctx context.Context, obj *model.ServerInfo) (workspace.EngineHealth, error) {
+	return r.Service.Engine(), nil
 }
 
 func (r *serverInfoResolver) Queue(ctx context.Context, obj *model.ServerInfo) (model.QueueInfo, error) {
@@ -64,6 +76,12 @@ func (r *serverInfoResolver) Orphans(ctx context.Context, obj *model.ServerInfo)
 	return r.Service.Orphans(actorOf(ctx))
 }
 
+func (r *subscriptionResolver) EngineHealth(ctx context.Context) (<-chan workspace.EngineHealth, error) {
+	return r.Service.WatchEngine(ctx), nil
+}
+
+func (r *Resolver) EngineHealth() EngineHealthResolver { return &engineHealthResolver{r} }
+
 func (r *Resolver) Mutation() MutationResolver { return &mutationResolver{r} }
 
 func (r *Resolver) Query() QueryResolver { return &queryResolver{r} }
@@ -73,6 +91,7 @@ func (r *Resolver) ServerInfo() ServerInfoResolver { return &serverInfoResolver{
 func (r *Resolver) Subscription() SubscriptionResolver { return &subscriptionResolver{r} }
 
 type (
+	engineHealthResolver struct{ *Resolver }
 	mutationResolver     struct{ *Resolver }
 	queryResolver        struct{ *Resolver }
 	serverInfoResolver   struct{ *Resolver }

@@ -26,6 +26,10 @@ func (r *containerResolver) LastError(ctx context.Context, obj *workspace.Contai
 	return optional(obj.Error), nil
 }
 
+func (r *containerExitResolver) Signal(ctx context.Context, obj *workspace.Exit) (*string, error) {
+	return optional(obj.Signal()), nil
+}
+
 func (r *environmentVariableResolver) Value(ctx context.Context, obj *workspace.EnvironmentVariable) (*string, error) {
 	if obj.Secret {
 		return nil, nil //nolint:nilnil // null is the answer
@@ -109,6 +113,10 @@ func (r *workspaceResolver) Metrics(ctx context.Context, obj *workspace.Workspac
 	return &s, nil
 }
 
+func (r *workspaceResolver) RestartCount(ctx context.Context, obj *workspace.Workspace) (int, error) {
+	return obj.Recovery.Restarts, nil
+}
+
 func (r *workspaceResolver) Tasks(ctx context.Context, obj *workspace.Workspace, first *int, after *string, last *int, before *string, filter *model.TaskFilter) (model.TaskConnection, error) {
 	w, err := windowOf(first, after, last, before)
 	if err != nil {
@@ -120,6 +128,8 @@ func (r *workspaceResolver) Tasks(ctx context.Context, obj *workspace.Workspace,
 
 func (r *Resolver) Container() ContainerResolver { return &containerResolver{r} }
 
+func (r *Resolver) ContainerExit() ContainerExitResolver { return &containerExitResolver{r} }
+
 func (r *Resolver) EnvironmentVariable() EnvironmentVariableResolver {
 	return &environmentVariableResolver{r}
 }
@@ -128,6 +138,7 @@ func (r *Resolver) Workspace() WorkspaceResolver { return &workspaceResolver{r} 
 
 type (
 	containerResolver           struct{ *Resolver }
+	containerExitResolver       struct{ *Resolver }
 	environmentVariableResolver struct{ *Resolver }
 	workspaceResolver           struct{ *Resolver }
 )

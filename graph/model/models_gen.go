@@ -65,22 +65,6 @@ type CancelTaskInput struct {
 	ID string `json:"id"`
 }
 
-// Whether the container engine can be asked.
-type EngineHealth struct {
-	// Whether it answers.
-	Status workspace.EngineStatus `json:"status"`
-	// What it is; null until it was reached once.
-	Name *string `json:"name,omitempty"`
-	// Its version; null until it was reached once.
-	Version *string `json:"version,omitempty"`
-	// The version of its API that is spoken; null until it was reached once.
-	APIVersion *string `json:"apiVersion,omitempty"`
-	// Since when it has had this status.
-	Since time.Time `json:"since"`
-	// Why it cannot be asked; null while it can.
-	LastError *string `json:"lastError,omitempty"`
-}
-
 // What can be changed. Each answers when the change is durable; the work on containers goes on behind it.
 type Mutation struct {
 }
@@ -132,7 +116,7 @@ type ServerInfo struct {
 	// The database and its version.
 	Database string `json:"database"`
 	// The container engine.
-	Engine EngineHealth `json:"engine"`
+	Engine workspace.EngineHealth `json:"engine"`
 	// The queue of tasks.
 	Queue QueueInfo `json:"queue"`
 	// What the engine had of this installation at the last comparison that no workspace knows of. It is removed when its time has come.

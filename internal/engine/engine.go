@@ -56,6 +56,10 @@ type Engine interface {
 	// Containers lists the containers, in every state, that carry all of the labels.
 	Containers(ctx context.Context, labels Labels) ([]Summary, error)
 
+	// Tail reads the last lines of what a container has written, the oldest first, as far as the engine keeps them. A line is cut at
+	// TailLine bytes.
+	Tail(ctx context.Context, id string, lines int) ([]string, error)
+
 	// Events opens the stream of what happens to containers and networks that carry all of the labels, from since on (zero:
 	// from now). The stream is open when Events returns: nothing that happens after that is missed while it lasts.
 	Events(ctx context.Context, labels Labels, since time.Time) (EventStream, error)
@@ -69,6 +73,9 @@ type Engine interface {
 	// Close lets go of the connections. No call may be made after it.
 	Close() error
 }
+
+// TailLine is how many bytes of one line Tail gives at most.
+const TailLine = 1024
 
 // An EventStream is read by one goroutine. Next blocks until the next event, the end of the context that the stream was
 // opened with, or the loss of the engine, and gives an *Error for the last two. Close ends the stream; it may be called twice.

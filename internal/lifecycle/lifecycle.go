@@ -194,6 +194,7 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 		}
 	}
 	s.network, s.surplus = sortNetworks(w, s.container, networks)
+	s.tail = l.tail(ctx, w, s.container)
 	if s.container == nil || gone(s.container.State) {
 		_, err := l.engine.Image(ctx, w.Image)
 		if s.image = err == nil; err != nil && !engine.Is(err, engine.KindNotFound) {
@@ -201,6 +202,18 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 		}
 	}
 	return s, nil
+}
+
+// tail reads the last lines of a container that has ended since it was last seen. Without them it is still known how it ended.
+func (l *Lifecycle) tail(ctx context.Context, w workspace.Workspace, c *engine.Container) []string {
+	if c == nil || c.State != engine.Exited || c.FinishedAt.IsZero() || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
+		return nil
+	}
+	lines, err := l.engine.Tail(ctx, c.ID, workspace.TailLines)
+	if err != nil {
+		l.log.WarnContext(ctx, "read the last lines of a container that has ended", "workspace_id", w.ID, "error", err)
+	}
+	return lines
 }
 
 // sortNetworks tells the network of w, which its container is on or else has its addresses, from others that carry its labels.
@@ -316,7 +329,9 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 	if n := s.network; n != nil {
 		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
 	}
+	o.Tail = s.tail
 	if c := s.container; c != nil {
+		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
 			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c),

@@ -44,6 +44,7 @@ type seen struct {
 	network   *engine.Network
 	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
 	container *engine.Container
+	tail      []string // the last lines of a container that has ended since it was last seen
 }
 
 // goal is where a task leads to.
@@ -60,7 +61,7 @@ const (
 // goalOf follows the desired state as it is now, not as it was when the task was asked for.
 func goalOf(t task.Task, desired workspace.DesiredState) goal {
 	switch {
-	case t.Type == task.Delete, t.Params.Undo && desired != workspace.WantRunning:
+	case t.Type == task.Delete, t.Params.Undo && desired != workspace.WantRunning, t.Params.Clear:
 		return absent
 	case desired == workspace.WantDeleted:
 		return nothing
@@ -70,7 +71,7 @@ func goalOf(t task.Task, desired workspace.DesiredState) goal {
 		return running
 	case t.Type == task.Create:
 		return made
-	case t.Type == task.Start || t.Type == task.Restart:
+	case t.Type == task.Start || t.Type == task.Restart || t.Type == task.Recreate:
 		return nothing // a stop was asked for since: it follows, and knows how long to wait for the container
 	default:
 		return stopped
@@ -85,8 +86,11 @@ func plan(t task.Task, w workspace.Workspace, s seen) []step {
 		return nil
 	case absent:
 		why := "the workspace is deleted"
-		if t.Params.Undo {
+		switch {
+		case t.Params.Undo:
 			why = "it is taken back"
+		case t.Params.Clear:
+			why = "recovery gave up"
 		}
 		return planAbsent(s, why)
 	default: // there is a container at the end, or what is there does not run

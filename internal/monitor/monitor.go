@@ -278,7 +278,9 @@ func differs(have workspace.Observed, l isolation.Listed) bool {
 	}
 	network := len(l.Networks) == 0
 	if n := have.Network; n != nil {
-		network = slices.ContainsFunc(l.Networks, func(s engine.Network) bool { return s.ID == n.ID })
+		network = slices.ContainsFunc(l.Networks, func(s engine.Network) bool {
+			return s.ID == n.ID && (have.Container == nil || have.Detached != slices.ContainsFunc(l.Containers, func(c engine.Summary) bool { return c.On(s) }))
+		})
 	}
 	return !container || !network
 }

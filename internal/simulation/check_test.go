@@ -172,7 +172,8 @@ func (w *world) converge() {
 		case workspace.WantRunning:
 			good = good && now.Status == workspace.Active
 		case workspace.WantStopped:
-			good = (good || len(state) == 0 && now.Observed.State() == workspace.NoContainer) && now.Status == workspace.Inactive
+			kept := len(state) == 1 && has <= 1 && state[0] == now.Observed.State() // a network that somebody removed is made again by the next start
+			good = (kept || len(state) == 0 && now.Observed.State() == workspace.NoContainer) && now.Status == workspace.Inactive
 		case workspace.WantDeleted:
 			good = false
 		}

@@ -124,6 +124,10 @@ func (l *line) Container(ctx context.Context, id string) (engine.Container, erro
 	return ask(ctx, l, func() (engine.Container, error) { return l.Engine.Container(ctx, id) })
 }
 
+func (l *line) Tail(ctx context.Context, id string, lines int) ([]string, error) {
+	return ask(ctx, l, func() ([]string, error) { return l.Engine.Tail(ctx, id, lines) })
+}
+
 func (l *line) Containers(ctx context.Context, labels engine.Labels) ([]engine.Summary, error) {
 	return ask(ctx, l, func() ([]engine.Summary, error) { return l.Engine.Containers(ctx, labels) })
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aicli/aicli-web/internal/isolation"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
@@ -23,7 +24,7 @@ func (w *world) step() {
 		do     func() string
 	}{
 		{40, w.passTime}, {25, w.request}, {6, w.create}, {6, w.cancelTask}, {2, w.retryTask}, {3, w.startBatch}, {1, w.cancelBatch}, {1, w.retryBatch},
-		{3, w.update}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump},
+		{3, w.update}, {4, w.meddle}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump},
 	}
 	for _, k := range kinds {
 		total += k.weight
@@ -88,9 +89,9 @@ func (w *world) update() string {
 // overtakes says which waiting tasks a request makes pointless: the order rules, told once more.
 var overtakes = map[task.Type][]task.Type{
 	task.Start:   {task.Stop},
-	task.Stop:    {task.Start, task.Restart, task.Sync},
-	task.Restart: {task.Start, task.Restart, task.Stop},
-	task.Delete:  {task.Create, task.Start, task.Restart, task.Stop, task.Sync},
+	task.Stop:    {task.Recreate, task.Start, task.Restart, task.Sync},
+	task.Restart: {task.Recreate, task.Start, task.Restart, task.Stop},
+	task.Delete:  {task.Recreate, task.Create, task.Start, task.Restart, task.Stop, task.Sync},
 	task.Sync:    {},
 }
 
@@ -122,7 +123,8 @@ func (w *world) request() string {
 		w.Fatal(err)
 	}
 	for _, t := range before {
-		overtaken := t.Status.Waiting() && slices.Contains(overtakes[verb], t.Type) && (!t.Params.Undo || verb == task.Delete)
+		repair := t.Params.Recovery && t.Type == task.Sync && (verb == task.Start || verb == task.Restart)
+		overtaken := t.Status.Waiting() && (repair || slices.Contains(overtakes[verb], t.Type)) && (!t.Params.Undo || verb == task.Delete)
 		if t.Status == task.Running && verb == task.Delete {
 			continue // it is told to end, and may have done so by now
 		}
@@ -242,6 +244,40 @@ func (w *world) freezeServer() string {
 	s.frozen.Store(nil)
 	close(thaw)
 	return fmt.Sprint("a server is frozen for ", d)
+}
+
+// meddle does something to a container or a network behind the servers' backs. An event has one of them look, unless that is lost: then the
+// next step that looks finds it.
+func (w *world) meddle() string {
+	id, ok := pick(w, w.owners)
+	if !ok {
+		return "nothing to meddle with"
+	}
+	name := isolation.Name(id)
+	what := []string{"exits", "is killed", "is paused", "is removed", "is started", "is taken off its network", "loses its network"}[w.n(7)]
+	switch what {
+	case "exits":
+		ok = w.fake.Exit(name, w.n(3))
+	case "is killed":
+		ok = w.fake.OOM(name)
+	case "is paused":
+		ok = w.fake.Pause(name)
+	case "is removed":
+		ok = w.fake.Remove(name)
+	case "is started":
+		ok = w.fake.StartContainer(w.Context(), name) == nil
+	case "is taken off its network":
+		ok = w.fake.Disconnect(name)
+	case "loses its network":
+		w.fake.Disconnect(name)
+		ok = w.fake.RemoveNetwork(w.Context(), name) == nil
+	}
+	if ok && w.n(4) > 0 {
+		if err := w.any().life.Look(w.Context(), id); err != nil && w.faults.Load() == 0 {
+			w.Errorf("look at %s: %v", id, err)
+		}
+	}
+	return fmt.Sprintf("%s %s behind the servers' backs (%t)", id, what, ok)
 }
 
 func (w *world) engineAway() string {

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 // column is one that is rewritten: its name, its type, which both dialects know, and its value in a row.
@@ -27,9 +28,9 @@ func encoded[R any](name string, value func(R) any) column[R] {
 	}}
 }
 
-// failureOf is a column of a failure, NULL for none.
-func failureOf[R any](value func(R) *task.Failure) column[R] {
-	return column[R]{"failure", "TEXT", func(r R) (any, error) {
+// optional is a column of JSON that is NULL for none.
+func optional[R, V any](name string, value func(R) *V) column[R] {
+	return column[R]{name, "TEXT", func(r R) (any, error) {
 		f := value(r)
 		if f == nil {
 			return nil, nil //nolint:nilnil // NULL
@@ -82,7 +83,7 @@ var taskColumns = []column[taskRow]{
 	plain("attempt", integer, func(r taskRow) any { return r.Attempt }),
 	plain("step", text, func(r taskRow) any { return r.Step }),
 	plain("progress", real, func(r taskRow) any { return r.Progress }),
-	failureOf(func(r taskRow) *task.Failure { return r.Failure }),
+	optional("failure", func(r taskRow) *task.Failure { return r.Failure }),
 	plain("run_at", integer, func(r taskRow) any { return r.RunAt }),
 	plain("finished_at", integer, func(r taskRow) any { return r.FinishedAt }),
 	plain("revision", integer, func(r taskRow) any { return r.Revision }),
@@ -97,7 +98,8 @@ var stateColumns = []column[workspaceRow]{
 	plain("id", text, func(r workspaceRow) any { return r.ID }),
 	plain("desired_state", text, func(r workspaceRow) any { return r.DesiredState }),
 	plain("asked_at", integer, func(r workspaceRow) any { return r.AskedAt }),
-	failureOf(func(r workspaceRow) *task.Failure { return r.Failure }),
+	encoded("recovery", func(r workspaceRow) any { return r.Recovery }),
+	optional("failure", func(r workspaceRow) *task.Failure { return r.Failure }),
 	plain("status", text, func(r workspaceRow) any { return r.Status }),
 	plain("status_reason", text, func(r workspaceRow) any { return r.StatusReason }),
 	plain("status_since", integer, func(r workspaceRow) any { return r.StatusSince }),
@@ -117,5 +119,7 @@ var allColumns = append([]column[workspaceRow]{
 	plain("cpus", real, func(r workspaceRow) any { return r.Cpus }),
 	plain("memory_bytes", integer, func(r workspaceRow) any { return r.MemoryBytes }),
 	plain("pids", integer, func(r workspaceRow) any { return r.Pids }),
+	encoded("policy", func(r workspaceRow) any { return r.Policy }),
+	optional("last_exit", func(r workspaceRow) *workspace.Exit { return r.LastExit }),
 	encoded("observed", func(r workspaceRow) any { return r.Observed }),
 }, stateColumns...)

@@ -10,16 +10,17 @@ type Type string
 
 // The types of task.
 const (
-	Create  Type = "CREATE"
-	Start   Type = "START"
-	Stop    Type = "STOP"
-	Restart Type = "RESTART"
-	Delete  Type = "DELETE"
-	Sync    Type = "SYNC"
+	Create   Type = "CREATE"
+	Start    Type = "START"
+	Stop     Type = "STOP"
+	Restart  Type = "RESTART"
+	Recreate Type = "RECREATE"
+	Delete   Type = "DELETE"
+	Sync     Type = "SYNC"
 )
 
 // Types lists them all.
-func Types() []Type { return []Type{Create, Start, Stop, Restart, Delete, Sync} }
+func Types() []Type { return []Type{Create, Start, Stop, Restart, Recreate, Delete, Sync} }
 
 // Lane says which workers a task may keep busy: what may pull an image must not hold up what is quick.
 type Lane int
@@ -27,7 +28,7 @@ type Lane int
 // The lanes.
 const (
 	Quick Lane = iota // STOP, DELETE, SYNC
-	Slow              // CREATE, START, RESTART: they make a container where there is none
+	Slow              // CREATE, START, RESTART, RECREATE: they make a container where there is none
 )
 
 // Lanes lists them all.
@@ -39,7 +40,7 @@ func (l Lane) Next() Lane { return 1 - l }
 // Lane is the lane of a type.
 func (t Type) Lane() Lane {
 	switch t {
-	case Create, Start, Restart:
+	case Create, Start, Restart, Recreate:
 		return Slow
 	default:
 		return Quick
@@ -119,6 +120,10 @@ type Params struct {
 	Kept bool `json:"kept,omitempty"`
 	// Undo makes a SYNC remove the container and the network: what a creation that was cancelled had half made.
 	Undo bool `json:"undo,omitempty"`
+	// Recovery says that the server asked for it, because the container does not run as it should.
+	Recovery bool `json:"recovery,omitempty"`
+	// Clear makes a SYNC remove the container and the network: what recovery that gave up falls back to.
+	Clear bool `json:"clear,omitempty"`
 }
 
 // Lease is the right to run a task and to write its outcome.

@@ -105,7 +105,7 @@ func (p *plant) handle(ctx context.Context, t task.Task, _ task.Report) error {
 	if t.Type == task.Stop {
 		state = workspace.ContainerExited
 	}
-	_, err := p.Record(ctx, t.WorkspaceID, workspace.Observed{Container: &workspace.Container{State: state}})
+	_, err := p.Record(ctx, t.WorkspaceID, workspace.Observed{Container: &workspace.Container{State: state}, Network: &workspace.Network{ID: "n"}})
 	return err
 }
 

@@ -136,6 +136,8 @@ func (d *Draft) finish(i int, o task.Outcome) {
 		d.Workspace.Failure = nil
 	case o.Status == task.Cancelled:
 		d.settle(cancelled)
+	case o.Status == task.Failed && cancelled.Params.Recovery: // the next try follows, or recovery gives up
+		d.Workspace.Recovery.Why = o.Failure.Message
 	case o.Status == task.Failed && typ == task.Delete:
 		d.Enqueue(task.Delete, "", task.Params{})
 		d.Live[len(d.Live)-1].RunAt = d.now.Add(deleteAgain)
@@ -164,6 +166,9 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	w := &d.Workspace
 	if r.Verb != task.Sync && r.At.After(w.AskedAt) {
 		w.AskedAt = r.At
+	}
+	if r.By != "" {
+		d.beginAnew(r.Verb, decision.Reuse != nil && decision.Reuse.Params.Recovery)
 	}
 	was := w.DesiredState
 	for i, t := range decision.Supersede {
@@ -231,7 +236,10 @@ func (d *Draft) Cancel(taskID string) error {
 // since, and what the task may have begun is taken back, by a SYNC, which looks first.
 func (d *Draft) settle(t task.Task) {
 	w := &d.Workspace
-	if t.Type == task.Sync || w.DesiredState == WantDeleted {
+	if t.Params.Recovery { // until somebody asks for something
+		w.Recovery.GaveUp, w.Recovery.Why = true, "Recovery was cancelled. "+w.Recovery.Why
+	}
+	if t.Params.Recovery || t.Type == task.Sync || w.DesiredState == WantDeleted {
 		return
 	}
 	began := t.StartedAt != nil
@@ -267,7 +275,7 @@ func (d *Draft) pointless(t task.Task) bool {
 	switch t.Type {
 	case task.Delete:
 		return false
-	case task.Start, task.Restart:
+	case task.Start, task.Restart, task.Recreate:
 		return d.Workspace.DesiredState != WantRunning
 	case task.Stop:
 		return d.Workspace.DesiredState != WantStopped
@@ -292,6 +300,7 @@ func (d *Draft) end(i int, o task.Outcome) task.Task {
 // Seal computes what follows from the facts and says what is to be written: whether the workspace's row differs, and which
 // tasks are new or differ. The store calls it once, after the change.
 func (d *Draft) Seal() (changed bool, tasks []task.Task) {
+	d.recover()
 	for _, list := range [][]task.Task{d.Ended, d.Live} {
 		for _, t := range list {
 			if was, known := d.tasks[t.ID]; !known || !reflect.DeepEqual(was, t) {
@@ -315,7 +324,8 @@ func (d *Draft) Seal() (changed bool, tasks []task.Task) {
 
 // Differs reports whether what the owner says about the workspace has changed, and whether what was observed has.
 func (d *Draft) Differs() (spec, observed bool) {
-	return !reflect.DeepEqual(d.before.Spec, d.Workspace.Spec), !reflect.DeepEqual(d.before.Observed, d.Workspace.Observed)
+	observed = !reflect.DeepEqual(d.before.Observed, d.Workspace.Observed) || d.before.LastExit != d.Workspace.LastExit
+	return !reflect.DeepEqual(d.before.Spec, d.Workspace.Spec), observed
 }
 
 // Holds reports whether a lease is that of a live task.

@@ -26,6 +26,7 @@ type CreateInput struct {
 	Environment []EnvironmentVariable
 	Labels      []Label
 	Resources   ResourcesInput
+	Policy      PolicyInput
 	Start       *bool // false: made, not started
 	Wait        *time.Duration
 
@@ -129,11 +130,19 @@ type UpdateInput struct {
 	Name      *string
 	Labels    []Label // nil: as they are
 	Resources ResourcesInput
+	Policy    PolicyInput
 
 	IdempotencyKey *string
 }
 
-// Update changes a workspace's name, labels and limits. New limits reach the container by a SYNC task.
+// PolicyInput is a recovery policy asked for. Nil means the default, or what is there already.
+type PolicyInput struct {
+	MaxRetries *int
+	Backoff    *time.Duration
+	Fallback   *FallbackAction
+}
+
+// Update changes a workspace's name, labels, recovery policy and limits. New limits reach the container by a SYNC task.
 func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Result, error) {
 	asked := in
 	asked.IdempotencyKey = nil
@@ -164,6 +173,7 @@ func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key O
 		if in.Labels != nil {
 			w.Labels = in.Labels
 		}
+		w.Policy = in.Policy.over(w.Policy)
 		if limits := in.Resources.over(w.Resources); limits != w.Resources {
 			w.Resources = limits
 			sync := Request{Verb: task.Sync, By: actor.ID, Params: task.Params{Grace: defaultGrace}, At: d.Now()}

@@ -29,6 +29,8 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 		return Decision{Desired: WantDeleted, Refusal: &Error{Code: Conflict, Message: "The workspace is being deleted. Create a new one."}}
 	}
 	switch verb {
+	case task.Recreate: // only where one has failed before: see RetryTask
+		return decideStart(w, live)
 	case task.Create: // only where one has failed before: see RetryTask
 		d := Decision{Desired: w.DesiredState, Reuse: find(live, makes)}
 		d.Enqueue = d.Reuse == nil && w.Status != Active
@@ -42,7 +44,9 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	case task.Delete:
 		return decideDelete(live)
 	default: // SYNC
-		if t := find(live, func(t task.Task) bool { return t.Type == task.Sync && t.Status.Waiting() && joinable(t) }); t != nil {
+		if t := find(live, func(t task.Task) bool {
+			return t.Status.Waiting() && joinable(t) && (t.Type == task.Sync || t.Params.Recovery)
+		}); t != nil {
 			return Decision{Desired: w.DesiredState, Reuse: t}
 		}
 		return Decision{Desired: w.DesiredState, Enqueue: true}
@@ -50,7 +54,7 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 }
 
 func decideStart(w Workspace, live []task.Task) Decision {
-	d := Decision{Desired: WantRunning, Supersede: waitingOf(live, task.Stop)}
+	d := Decision{Desired: WantRunning, Supersede: append(waitingOf(live, task.Stop), repairs(live)...)}
 	last := len(live) - 1
 	switch {
 	case last >= 0 && w.DesiredState == WantRunning && makes(live[last]):
@@ -66,7 +70,7 @@ func decideStart(w Workspace, live []task.Task) Decision {
 
 // decideStop supersedes a waiting sync too: it would stop the container first, in its own time and not in that of the request.
 func decideStop(w Workspace, live []task.Task) Decision {
-	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Sync)}
+	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Recreate, task.Sync)}
 	last := len(live) - 1
 	switch {
 	case last >= 0 && live[last].Type == task.Stop && joinable(live[last]):
@@ -87,7 +91,7 @@ func decideRestart(w Workspace, live []task.Task) Decision {
 		return d
 	}
 	d.Enqueue = true
-	d.Supersede = waitingOf(live, task.Start, task.Restart, task.Stop)
+	d.Supersede = append(waitingOf(live, task.Start, task.Restart, task.Recreate, task.Stop), repairs(live)...)
 	return d
 }
 
@@ -104,13 +108,23 @@ func decideDelete(live []task.Task) Decision {
 	return d
 }
 
+// repairs are the SYNCs of recovery that wait for their time, which what is asked for now does not wait for.
+func repairs(live []task.Task) (waiting []task.Task) {
+	for _, t := range waitingOf(live, task.Sync) {
+		if t.Params.Recovery {
+			waiting = append(waiting, t)
+		}
+	}
+	return waiting
+}
+
 // makes reports whether the task ends with a container that runs, when that is desired.
 func makes(t task.Task) bool {
-	return joinable(t) && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart)
+	return joinable(t) && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart || t.Type == task.Recreate)
 }
 
 // joinable reports whether a task does what it was asked for: not one that is being cancelled, nor one that takes back.
-func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo }
+func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo && !t.Params.Clear }
 
 // maxQueued bounds the live tasks of one owner: two batches of the largest size.
 const maxQueued = 2000

@@ -171,7 +171,7 @@ func (s *Service) RecordEngine(h EngineHealth) {
 // that is gone meanwhile is no error: there is nothing left to know.
 func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspace, error) {
 	ch, err := s.update(ctx, id, func(d *Draft) error {
-		d.Workspace.Observed = seen
+		d.Observe(seen)
 		return nil
 	})
 	if CodeOf(err) == NotFound {

@@ -14,19 +14,22 @@ const (
 	Pending  Status = "PENDING"
 	Starting Status = "STARTING"
 	Active   Status = "ACTIVE"
-	Stopping Status = "STOPPING"
-	Inactive Status = "INACTIVE"
-	Failing  Status = "FAILED"
-	Deleting Status = "DELETING"
+	// Recovering is what should run, does not, and is being seen to by the server.
+	Recovering Status = "RECOVERING"
+	Stopping   Status = "STOPPING"
+	Inactive   Status = "INACTIVE"
+	Failing    Status = "FAILED"
+	Deleting   Status = "DELETING"
 )
 
 // Facts is all that the status depends on.
 type Facts struct {
-	Desired DesiredState
-	State   ContainerState
-	Making  bool // a live task makes or starts the container
-	Halting bool // a live task stops it
-	Failed  bool // the last task failed for good
+	Desired    DesiredState
+	State      ContainerState
+	Making     bool // a live task makes or starts the container
+	Halting    bool // a live task stops it
+	Recovering bool // a live task of recovery is to make it run
+	Failed     bool // the last task failed for good, or recovery gave up
 }
 
 // StatusOf is the status table; docs/status.md holds the same one.
@@ -36,6 +39,9 @@ type Facts struct {
 //	RUNNING  running                           any         ACTIVE
 //	RUNNING  none                              making      PENDING
 //	RUNNING  any other                         making      STARTING
+//	RUNNING  none or any other                 recovering  RECOVERING
+//	RUNNING  restarting, being removed         none        RECOVERING (the engine is at it)
+//	RUNNING  restarting, being removed         failed      FAILED
 //	RUNNING  none or any other                 none        FAILED
 //	STOPPED  running, paused, restarting       halting     STOPPING
 //	STOPPED  running, paused, restarting       failed      FAILED
@@ -64,6 +70,8 @@ func statusWanted(f Facts) Status {
 		return Pending
 	case f.Making:
 		return Starting
+	case f.Recovering, !f.Failed && (f.State == ContainerRestarting || f.State == ContainerRemoving):
+		return Recovering
 	default:
 		return Failing
 	}
@@ -96,10 +104,17 @@ func statusUnwanted(f Facts) Status {
 
 // factsOf gathers what the status of w depends on. live are its live tasks.
 func factsOf(w Workspace, live []task.Task) Facts {
-	f := Facts{Desired: w.DesiredState, State: w.Observed.State(), Failed: w.Failure != nil}
+	f := Facts{Desired: w.DesiredState, State: w.Observed.State(), Failed: w.Failure != nil || w.DesiredState == WantRunning && w.Recovery.GaveUp}
 	for _, t := range live {
+		switch {
+		case t.Params.Recovery:
+			f.Recovering = true
+			continue
+		case t.Params.Clear:
+			continue
+		}
 		switch t.Type {
-		case task.Create, task.Start, task.Restart:
+		case task.Create, task.Start, task.Restart, task.Recreate:
 			f.Making = true
 		case task.Stop:
 			f.Halting = true
@@ -118,7 +133,12 @@ func reasonOf(w Workspace, live []task.Task) *string {
 	switch w.Status {
 	case Failing:
 		why = whyFailed(w)
+	case Recovering:
+		why = whyRecovering(w, live)
 	case Active:
+		if w.DesiredState == WantRunning && find(live, recovers) != nil {
+			why = whyRecovering(w, live)
+		}
 		if w.DesiredState == WantStopped {
 			why = "It runs although it was stopped: something outside this server started it. Stop it again, or start it to keep it running."
 		}
@@ -136,21 +156,13 @@ func reasonOf(w Workspace, live []task.Task) *string {
 }
 
 func whyFailed(w Workspace) string {
-	if w.Failure != nil {
-		return w.Failure.Message
-	}
-	c := w.Observed.Container
 	switch {
-	case c == nil:
-		return "The container is gone: something outside this server removed it. Start or sync the workspace to make it again."
-	case c.State == ContainerPaused:
-		return "The container was paused outside this server. Start the workspace to let it go on."
-	case c.OOMKilled:
-		return fmt.Sprintf("The container exited with code %d: it was killed because it ran out of memory. Raise its memory limit or start it again.", c.ExitCode)
-	case c.State == ContainerExited:
-		return fmt.Sprintf("The container exited with code %d by itself. Start the workspace to run it again.", c.ExitCode)
-	default:
-		return fmt.Sprintf("The container is %s and nothing is under way to start it. Start the workspace again.", c.State)
+	case w.Failure != nil:
+		return w.Failure.Message
+	case w.DesiredState == WantRunning && w.Recovery.GaveUp:
+		return whyGivenUp(w)
+	default: // no change leaves it so: see Draft.recover
+		return fmt.Sprintf("The container is %s and nothing is under way to start it. Start the workspace again.", w.Observed.State())
 	}
 }
 

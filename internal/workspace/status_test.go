@@ -16,34 +16,56 @@ var states = []ContainerState{
 	NoContainer, ContainerCreated, ContainerRunning, ContainerPaused, ContainerRestarting, ContainerRemoving, ContainerExited, ContainerDead,
 }
 
-// rows of the table in the words of docs: each letter is a combination of making, halting and failed, from none to all.
-var statusRows = map[DesiredState]map[ContainerState][8]Status{
+// rows of the table in the words of docs: each place is a combination of recovering, making, halting and failed, from none to all.
+var statusRows = map[DesiredState]map[ContainerState][16]Status{
 	WantRunning: {
-		NoContainer:         {Failing, Failing, Failing, Failing, Pending, Pending, Pending, Pending},
-		ContainerCreated:    {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
-		ContainerRunning:    {Active, Active, Active, Active, Active, Active, Active, Active},
-		ContainerPaused:     {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
-		ContainerRestarting: {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
-		ContainerRemoving:   {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
-		ContainerExited:     {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
-		ContainerDead:       {Failing, Failing, Failing, Failing, Starting, Starting, Starting, Starting},
+		NoContainer:         notRunning(Failing, Pending),
+		ContainerCreated:    notRunning(Failing, Starting),
+		ContainerRunning:    all(Active),
+		ContainerPaused:     notRunning(Failing, Starting),
+		ContainerRestarting: notRunning(Recovering, Starting),
+		ContainerRemoving:   notRunning(Recovering, Starting),
+		ContainerExited:     notRunning(Failing, Starting),
+		ContainerDead:       notRunning(Failing, Starting),
 	},
 	WantStopped: {
-		NoContainer:         {Inactive, Failing, Inactive, Failing, Pending, Pending, Pending, Pending},
-		ContainerCreated:    {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
-		ContainerRunning:    {Active, Failing, Stopping, Stopping, Active, Failing, Stopping, Stopping},
-		ContainerPaused:     {Inactive, Failing, Stopping, Stopping, Inactive, Failing, Stopping, Stopping},
-		ContainerRestarting: {Starting, Failing, Stopping, Stopping, Starting, Failing, Stopping, Stopping},
-		ContainerRemoving:   {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
-		ContainerExited:     {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
-		ContainerDead:       {Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive, Inactive},
+		NoContainer:         twice(Inactive, Failing, Inactive, Failing, Pending, Pending, Pending, Pending),
+		ContainerCreated:    all(Inactive),
+		ContainerRunning:    twice(Active, Failing, Stopping, Stopping, Active, Failing, Stopping, Stopping),
+		ContainerPaused:     twice(Inactive, Failing, Stopping, Stopping, Inactive, Failing, Stopping, Stopping),
+		ContainerRestarting: twice(Starting, Failing, Stopping, Stopping, Starting, Failing, Stopping, Stopping),
+		ContainerRemoving:   all(Inactive),
+		ContainerExited:     all(Inactive),
+		ContainerDead:       all(Inactive),
 	},
+}
+
+func all(s Status) (row [16]Status) {
+	for i := range row {
+		row[i] = s
+	}
+	return row
+}
+
+// twice is a row that is the same whether or not recovery is at work.
+func twice(half ...Status) (row [16]Status) {
+	copy(row[:], half)
+	copy(row[8:], half)
+	return row
+}
+
+// notRunning is the row of what should run and does not: idle while nothing is under way and nothing has failed.
+func notRunning(idle, making Status) [16]Status {
+	return [16]Status{
+		idle, Failing, idle, Failing, making, making, making, making,
+		Recovering, Recovering, Recovering, Recovering, making, making, making, making,
+	}
 }
 
 func TestStatusOf(t *testing.T) {
 	for _, state := range states {
-		for bits := range 8 {
-			f := Facts{State: state, Making: bits&4 != 0, Halting: bits&2 != 0, Failed: bits&1 != 0}
+		for bits := range 16 {
+			f := Facts{State: state, Recovering: bits&8 != 0, Making: bits&4 != 0, Halting: bits&2 != 0, Failed: bits&1 != 0}
 			for _, f.Desired = range []DesiredState{WantRunning, WantStopped, WantDeleted} {
 				want := Deleting
 				if f.Desired != WantDeleted {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -23,6 +24,13 @@ const (
 	maxLabels      = 50
 	maxLabelKey    = 63
 	maxLabelValue  = 255
+)
+
+// Bounds of a recovery policy: a crash loop costs next to nothing, and ends.
+const (
+	maxRetries = 100
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = time.Hour
 )
 
 // Limits of a container: the default, the least that a shell lives with, and the most that is accepted whatever the machine.
@@ -54,7 +62,7 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	spec := Spec{
 		Name: in.Name, ProjectPath: id, Image: s.config.DefaultImage, Command: keepAlive,
 		Environment: in.Environment, Labels: in.Labels,
-		Resources: in.Resources.over(s.defaultResources()),
+		Resources: in.Resources.over(s.defaultResources()), Policy: in.Policy.over(DefaultRecovery),
 	}
 	if in.Image != nil {
 		spec.Image = *in.Image
@@ -67,7 +75,7 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	}
 	for _, err := range []error{
 		checkName(spec.Name), checkImage(spec.Image), checkCommand(spec.Command), checkEnvironment(spec.Environment),
-		checkLabels(spec.Labels), s.checkResources(in.Resources),
+		checkLabels(spec.Labels), s.checkResources(in.Resources), checkPolicy(in.Policy),
 	} {
 		if err != nil {
 			return Spec{}, err
@@ -85,7 +93,34 @@ func (s *Service) checkUpdate(in UpdateInput) error {
 	if err := checkLabels(in.Labels); err != nil {
 		return err
 	}
+	if err := checkPolicy(in.Policy); err != nil {
+		return err
+	}
 	return s.checkResources(in.Resources)
+}
+
+// over puts what is asked for over what is there.
+func (in PolicyInput) over(have RecoveryPolicy) RecoveryPolicy {
+	if in.MaxRetries != nil {
+		have.MaxRetries = *in.MaxRetries
+	}
+	if in.Backoff != nil {
+		have.Backoff = *in.Backoff
+	}
+	if in.Fallback != nil {
+		have.Fallback = *in.Fallback
+	}
+	return have
+}
+
+func checkPolicy(in PolicyInput) error {
+	if in.MaxRetries != nil && (*in.MaxRetries < 0 || *in.MaxRetries > maxRetries) {
+		return badInput(fmt.Sprintf("The number of retries must be between 0 and %d.", maxRetries), "input", "recoveryPolicy", "maxRetries")
+	}
+	if in.Backoff != nil && (*in.Backoff < minBackoff || *in.Backoff > maxBackoff) {
+		return badInput("The backoff must be between PT0.1S and PT1H.", "input", "recoveryPolicy", "backoff")
+	}
+	return nil
 }
 
 // over puts what is asked for over what is there.

@@ -52,6 +52,28 @@ func (s *Service) Watch(ctx context.Context, actor Actor, id string) (<-chan Wor
 	return out, nil
 }
 
+// WatchEngine streams the engine's health: as it is now, then each change.
+func (s *Service) WatchEngine(ctx context.Context) <-chan EngineHealth {
+	sub := s.engines.Subscribe(struct{}{})
+	out := make(chan EngineHealth)
+	go func() {
+		defer close(out)
+		defer sub.Close()
+		for h := s.Engine(); ; {
+			select {
+			case out <- h:
+			case <-ctx.Done():
+				return
+			}
+			var err error
+			if h, err = sub.Next(ctx); err != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
 // WatchTask streams a task: as it is now, then each change. The channel is closed after the terminal status, or when ctx ends
 // or the server stops.
 func (s *Service) WatchTask(ctx context.Context, actor Actor, id string) (<-chan task.Task, error) {

@@ -22,6 +22,8 @@ type Workspace struct {
 
 	// What follows was seen or computed; see seal.
 	Observed        Observed
+	LastExit        *Exit         // how the container last ended
+	Recovery        Recovery      // how far recovery is
 	Failure         *task.Failure // of the last task that failed for good; nil once something was asked for or succeeded since
 	Status          Status
 	StatusReason    *string
@@ -42,6 +44,7 @@ type Spec struct {
 	Environment []EnvironmentVariable
 	Labels      []Label
 	Resources   Resources
+	Policy      RecoveryPolicy
 }
 
 // EnvironmentVariable is one variable of the container. The value of a secret one is never shown.
@@ -96,6 +99,8 @@ const ContainerUnknown ContainerState = "UNKNOWN"
 type Observed struct {
 	Container *Container `json:"container,omitempty"`
 	Network   *Network   `json:"network,omitempty"`
+	Detached  bool       `json:"detached,omitempty"` // the container is not on its network
+	Tail      []string   `json:"-"`                  // the last lines of a container that has ended, the first time that it is seen so
 }
 
 // State is the container's state, NoContainer when there is none.

@@ -35,6 +35,7 @@ type container struct {
 	err               string
 	address           string // while it runs
 	usage             *engine.Stats
+	output            []string
 }
 
 func (c *container) alive() bool { return c.state == engine.Running || c.state == engine.Paused }

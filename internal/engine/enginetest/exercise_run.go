@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -31,6 +32,24 @@ func exerciseRuns(run runner) {
 		if c.ExitCode != 7 || c.OOMKilled || c.FinishedAt.IsZero() || c.FinishedAt.Before(c.StartedAt) {
 			b.Errorf("got %+v", c)
 		}
+	})
+	run("a container's last lines are read when it has ended", func(b *bench) {
+		spec := b.spec("c")
+		spec.Entrypoint = []string{"sh", "-c", "echo one; echo two; echo three; exit 7"}
+		stream := b.events()
+		id := b.started(spec)
+		b.until(stream, id, "die")
+		for lines, want := range map[int]string{2: "[two three]", 20: "[one two three]"} {
+			if got, err := b.engine.Tail(b.ctx, id, lines); err != nil || fmt.Sprint(got) != want {
+				b.Errorf("got %v (%v), want %s", got, err, want)
+			}
+		}
+		silent := b.create(b.spec("d"))
+		if got, err := b.engine.Tail(b.ctx, silent, 2); err != nil || len(got) != 0 {
+			b.Errorf("of one that was never started: %q, %v", got, err)
+		}
+		_, err := b.engine.Tail(b.ctx, b.prefix+"-none", 2)
+		b.fails(err, engine.KindNotFound)
 	})
 	run("a container that ended runs anew", func(b *bench) {
 		stream := b.events()

@@ -36,7 +36,7 @@ const callsMax = 10_000
 // made in that bubble.
 //
 // A container's command is not run but read: what is below Missing cannot be run, `true`, `false` and `sh -c "exit N"` end at
-// once, a shell whose script begins with an empty trap of TERM must be killed, and every other command runs until it is
+// once, with what it echoes before, a shell whose script begins with an empty trap of TERM must be killed, and every other command runs until it is
 // told to end.
 type Fake struct {
 	mu      sync.Mutex

@@ -48,6 +48,7 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 		c.state, c.started = engine.Running, time.Now() // when the last run ended stays, as with Docker
 		c.exitCode, c.oomKilled, c.err, c.usage = 0, false, "", nil
 		c.runs++
+		c.output = append(c.output, c.says()...)
 		f.publishContainer("start", c)
 		if ends {
 			f.end(c, code)
@@ -198,10 +199,25 @@ func (c *container) outcome() (code int, ends bool) {
 	case name == "false":
 		return 1, true
 	case name == "sh" && len(command) == 3 && command[1] == "-c":
-		n, err := fmt.Sscanf(command[2], "exit %d", &code)
+		last := command[2][strings.LastIndex(command[2], ";")+1:]
+		n, err := fmt.Sscanf(strings.TrimSpace(last), "exit %d", &code)
 		return code, n == 1 && err == nil
 	}
 	return 0, false
+}
+
+// says is what the command writes: what a shell echoes before it ends.
+func (c *container) says() (lines []string) {
+	command := c.spec.Entrypoint
+	if len(command) != 3 || command[1] != "-c" {
+		return nil
+	}
+	for part := range strings.SplitSeq(command[2], ";") {
+		if line, ok := strings.CutPrefix(strings.TrimSpace(part), "echo "); ok {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func (c *container) ignoresTerm() bool {

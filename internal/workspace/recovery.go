@@ -1,0 +1,234 @@
+package workspace
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
+)
+
+// RecoveryPolicy is what the owner wants to happen when the container does not run although it should.
+type RecoveryPolicy struct {
+	MaxRetries int            `json:"maxRetries"`
+	Backoff    time.Duration  `json:"backoff"` // before the first try; it doubles with each
+	Fallback   FallbackAction `json:"fallback"`
+}
+
+// FallbackAction is what is done when recovery gives up. The workspace is FAILED then.
+type FallbackAction string
+
+// The fallback actions.
+const (
+	FallbackStop   FallbackAction = "STOP"   // the container stays, stopped, for a look
+	FallbackRemove FallbackAction = "REMOVE" // container and network are removed
+	FallbackIgnore FallbackAction = "IGNORE" // all is left as it is
+)
+
+const (
+	// backoffMost caps the wait between two tries.
+	backoffMost = 5 * time.Minute
+	// ranWell is how long a container has run when the tries before are forgiven.
+	ranWell = 2 * time.Minute
+)
+
+// DefaultRecovery is the policy of a workspace that names none.
+var DefaultRecovery = RecoveryPolicy{MaxRetries: 5, Backoff: time.Second, Fallback: FallbackStop}
+
+// Recovery is how far recovery is.
+type Recovery struct {
+	Tries    int       `json:"tries,omitempty"`    // since it last ran well
+	Restarts int       `json:"restarts,omitempty"` // since it was last started by hand
+	At       time.Time `json:"at,omitzero"`        // of the last try, to come or past
+	Why      string    `json:"why,omitempty"`      // what was seen before the last try, or why that failed
+	GaveUp   bool      `json:"gaveUp,omitempty"`
+}
+
+// Exit is how a container ended.
+type Exit struct {
+	Code      int           `json:"code"`
+	OOMKilled bool          `json:"oomKilled,omitempty"`
+	At        time.Time     `json:"at"`
+	Ran       time.Duration `json:"ran,omitempty"`
+	LogTail   []string      `json:"logTail,omitempty"` // the last lines of output, at most TailLines
+}
+
+// TailLines is how many lines of its output an Exit has at most.
+const TailLines = 20
+
+// signals that end a process, by number. A shell gives 128 and the number for its exit code, and so do engines.
+var signals = map[int]string{
+	1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE",
+	14: "SIGALRM", 15: "SIGTERM",
+}
+
+// Signal is the name of the signal that ended it; empty when none is known to have.
+func (e Exit) Signal() string { return signals[e.Code-128] }
+
+func (e Exit) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "exited with code %d", e.Code)
+	if e.Ran > 0 {
+		fmt.Fprintf(&b, " after %s", e.Ran.Round(time.Second/10))
+	}
+	switch signal := e.Signal(); {
+	case e.OOMKilled:
+		b.WriteString(": killed, out of memory")
+	case signal == "SIGKILL":
+		b.WriteString(": killed")
+	case signal != "":
+		b.WriteString(": ended by " + signal)
+	}
+	return b.String()
+}
+
+// Observe takes in what the engine was seen to have, and notes how the container ended, if it did since.
+func (d *Draft) Observe(seen Observed) {
+	w := &d.Workspace
+	tail := seen.Tail
+	seen.Tail = nil
+	w.Observed = seen
+	c := seen.Container
+	if c != nil && c.State == ContainerRunning && w.DesiredState == WantRunning {
+		w.Failure, w.Recovery.GaveUp = nil, false // somebody else has seen to it
+	}
+	if c == nil || c.FinishedAt == nil || (c.State != ContainerExited && c.State != ContainerDead) || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
+		return
+	}
+	w.LastExit = &Exit{Code: c.ExitCode, OOMKilled: c.OOMKilled, At: *c.FinishedAt, LogTail: tail}
+	if c.StartedAt != nil {
+		w.LastExit.Ran = max(0, c.FinishedAt.Sub(*c.StartedAt))
+	}
+}
+
+// ailment is the table of what recovery does about what was seen, while it should run. No verb: nothing is wrong, or the engine is at it.
+//
+//	container                    network          verb
+//	none, dead                   any              RECREATE
+//	created, exited              any              RESTART
+//	paused                       any              SYNC, which lets it go on
+//	running                      gone, or off it  SYNC, which makes and connects it
+//	running                      on it            none
+//	restarting, being removed    any              none
+func ailment(o Observed) (verb task.Type, why string) {
+	switch o.State() {
+	case NoContainer:
+		return task.Recreate, "The container is gone: something outside this server removed it."
+	case ContainerDead:
+		return task.Recreate, "The container is dead: the engine could not remove all of it."
+	case ContainerCreated:
+		return task.Restart, "The container was never started."
+	case ContainerExited:
+		return task.Restart, "The container exited."
+	case ContainerPaused:
+		return task.Sync, "The container was paused outside this server."
+	case ContainerRunning:
+		switch {
+		case o.Network == nil:
+			return task.Sync, "The network is gone: something outside this server removed it."
+		case o.Detached:
+			return task.Sync, "The container was taken off its network outside this server."
+		}
+	default: // the engine is at it
+	}
+	return "", ""
+}
+
+// recover sees to it that a task is there while the container does not run as it should, or that recovery has given up. It is part of
+// each change, so that no change leaves a workspace that nobody cares for.
+func (d *Draft) recover() {
+	w := &d.Workspace
+	if w.DesiredState != WantRunning || d.Removed || len(d.Live) > 0 || w.Failure != nil || w.Recovery.GaveUp {
+		return
+	}
+	verb, why := ailment(w.Observed)
+	if verb == "" {
+		return
+	}
+	r := &w.Recovery
+	exit := w.LastExit
+	if w.Observed.State() != ContainerExited {
+		exit = nil
+	}
+	if exit != nil {
+		why = "The container " + exit.String() + "."
+	}
+	if wellSince(*r, exit, d.now) {
+		r.Tries = 0
+	}
+	if r.Tries >= w.Policy.MaxRetries {
+		d.giveUp(why)
+		return
+	}
+	r.Tries++
+	r.Why = why
+	wait := time.Duration(0)
+	if verb != task.Sync || r.Tries > 1 { // the first repair of what runs harms nobody
+		wait = task.Backoff{First: w.Policy.Backoff, Most: max(backoffMost, w.Policy.Backoff)}.After(r.Tries)
+	}
+	if verb != task.Sync {
+		r.Restarts++
+	}
+	r.At = d.now.Add(wait)
+	d.Enqueue(verb, "", task.Params{Recovery: true, Grace: defaultGrace})
+	t := &d.Live[len(d.Live)-1]
+	t.RunAt, t.MaxAttempts = r.At, 1 // each is one try
+}
+
+// wellSince reports whether it has run well since the last try.
+func wellSince(r Recovery, exit *Exit, now time.Time) bool {
+	if exit != nil {
+		return exit.Ran >= ranWell
+	}
+	return now.Sub(r.At) >= ranWell
+}
+
+// giveUp ends recovery, and takes the fallback action. STOP and IGNORE have nothing to do about what does not run.
+func (d *Draft) giveUp(why string) {
+	w := &d.Workspace
+	w.Recovery.GaveUp, w.Recovery.Why = true, why
+	if w.Policy.Fallback == FallbackRemove {
+		d.Enqueue(task.Sync, "", task.Params{Clear: true})
+	}
+}
+
+// beginAnew forgets what recovery has tried, because somebody asked for something. joined: its try that waits is what does that.
+func (d *Draft) beginAnew(verb task.Type, joined bool) {
+	r := &d.Workspace.Recovery
+	before := *r
+	*r = Recovery{}
+	if verb == task.Sync {
+		r.Restarts = before.Restarts
+	}
+	if joined {
+		r.Tries, r.Why = 1, before.Why
+	}
+}
+
+func recovers(t task.Task) bool { return t.Params.Recovery }
+
+// whyRecovering tells of the try that is under way or to come.
+func whyRecovering(w Workspace, live []task.Task) string {
+	const clock = "15:04:05 MST"
+	t := find(live, recovers)
+	if t == nil {
+		return "The engine is starting or removing the container."
+	}
+	at := "under way"
+	if t.Status.Waiting() {
+		at = "at " + t.RunAt.UTC().Format(clock)
+	}
+	text := fmt.Sprintf("%s Try %d of %d %s.", w.Recovery.Why, w.Recovery.Tries, w.Policy.MaxRetries, at)
+	if t.Failure != nil {
+		text += " " + t.Failure.Message
+	}
+	return text
+}
+
+// whyGivenUp tells what was done after the last try.
+func whyGivenUp(w Workspace) string {
+	done := map[FallbackAction]string{
+		FallbackStop: "the container is kept for a look", FallbackRemove: "its container and network are removed", FallbackIgnore: "all is left as it is",
+	}[w.Policy.Fallback]
+	return fmt.Sprintf("%s Recovery gave up after %d tries: %s. Start, sync or delete the workspace.", w.Recovery.Why, w.Recovery.Tries, done)
+}
