@@ -57,7 +57,7 @@ type measurement struct {
 
 func measurements() []measurement {
 	return []measurement{
-		{"pool", (*bench).pool}, {"start", (*bench).start}, {"growth", (*bench).growth}, {"engine", (*bench).containers},
+		{"pool", (*bench).pool}, {"start", (*bench).start}, {"batch", (*bench).batch}, {"growth", (*bench).growth}, {"engine", (*bench).containers},
 	}
 }
 

@@ -24,7 +24,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Workers < 4 || c.Workers%2 != 0 {
+	if c.Workers < 8 || c.Workers%4 != 0 {
 		t.Errorf("%d workers by default", c.Workers)
 	}
 	c.Workers = 0

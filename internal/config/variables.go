@@ -22,7 +22,7 @@ type variable struct {
 
 const (
 	secretMin  = 32               // bytes: HS256 is only as strong as a key of its hash's own length (RFC 7518, 3.2)
-	workersMin = 4                // of the default: a pull must not hold up all others on a small machine
+	workersMin = 8                // of the default: a task waits for the engine most of the time, which makes containers fastest about eight at once
 	workersMax = 256              // an engine makes about ten containers a second, however many are asked for at once
 	graceMax   = 10 * time.Minute // whoever supervises the server kills it long before
 	// orphanGraceMax is a month: longer means never.
@@ -106,9 +106,9 @@ func workVariables() []variable {
 		{
 			name: "AICLI_WORKERS", help: "How many tasks run at once.",
 			accepts: fmt.Sprintf("a whole number from 1 to %d", workersMax),
-			shown:   fmt.Sprintf("2 × cores, at least %d", workersMin),
+			shown:   fmt.Sprintf("4 × cores, at least %d", workersMin),
 			fallback: func(*Config) string {
-				return strconv.Itoa(min(max(2*runtime.NumCPU(), workersMin), workersMax))
+				return strconv.Itoa(min(max(4*runtime.NumCPU(), workersMin), workersMax))
 			},
 			set:  func(c *Config, v string) error { return assign(&c.Workers, v, parseWorkers) },
 			show: func(c Config) string { return strconv.Itoa(c.Workers) },
