@@ -109,17 +109,17 @@ func TestAWorkspaceLives(t *testing.T) {
 				t.Errorf("a start of what runs began %+v", again.Task)
 			}
 		})
-		t.Run("what ends by itself is told, with the reason, and can be started again", func(t *testing.T) {
+		t.Run("what ends by itself is told, with the reason, and does not wait for its next try when somebody asks", func(t *testing.T) {
 			if err := h.engine.StopContainer(t.Context(), first.Container.ID, 0); err != nil {
 				t.Fatal(err)
 			}
-			for w := ann.workspace(id); w.Status != "FAILED"; {
+			for w := ann.workspace(id); w.Status != "RECOVERING"; {
 				var data struct{ WorkspaceStatus workspaceNow }
 				if !status.read(&data) {
 					t.Fatal("the stream ended")
 				}
 				w = &data.WorkspaceStatus
-				if w.Status == "FAILED" && !strings.Contains(w.StatusReason, "exited with code 1") {
+				if w.Status == "RECOVERING" && !strings.Contains(w.StatusReason, "exited with code 1") {
 					t.Errorf("the reason is %q", w.StatusReason)
 				}
 			}

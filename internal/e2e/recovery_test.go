@@ -52,7 +52,6 @@ func (h health) tasks() (types []string) {
 
 // TestRecovery changes things behind the server's back, and waits for what it does about that.
 func TestRecovery(t *testing.T) {
-	t.Parallel()
 	h := newHome(t, "AICLI_RESYNC_INTERVAL=1s", "AICLI_ORPHAN_GRACE=1s")
 	ann := h.start().as("ann")
 	name := func(id string) string { return "aicli-" + strings.TrimPrefix(id, "ws_") }
@@ -113,13 +112,23 @@ func TestRecovery(t *testing.T) {
 			containers, networks := h.left(id)
 			return len(containers)+len(networks) == 0
 		})
-		waitUntil(t, func() bool { return !slices.ContainsFunc(ann.health(id).Tasks.Nodes, func(t struct{ Type, Status, RequestedBy string }) bool { return t.Status != "SUCCEEDED" }) })
+		waitUntil(t, func() bool {
+			return !slices.ContainsFunc(ann.health(id).Tasks.Nodes, func(t struct{ Type, Status, RequestedBy string }) bool { return t.Status != "SUCCEEDED" })
+		})
 		now := ann.health(id)
-		if fmt.Sprint(now.tasks()) != "[CREATE RESTART RESTART SYNC]" || now.Status != "FAILED" || now.RestartCount != 2 || now.LastExit == nil || now.LastExit.Code != 3 || len(now.LastExit.LogTail) < 2 {
+		if !slices.Equal(now.tasks(), []string{"CREATE", "RESTART", "RESTART", "SYNC"}) || now.Status != "FAILED" || now.RestartCount != 2 || now.LastExit == nil || now.LastExit.Code != 3 || len(now.LastExit.LogTail) < 2 {
 			t.Errorf("got %+v", now)
 		}
 		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		h.nothingLeft(id)
+	})
+	t.Run("the engine's health is told", func(t *testing.T) {
+		var data struct {
+			EngineHealth struct{ Status, Name, LastError string }
+		}
+		if stream := ann.subscribe(`subscription { engineHealth { status name version since lastError } }`, nil); !stream.read(&data) || data.EngineHealth.Status != "HEALTHY" || data.EngineHealth.Name == "" {
+			t.Errorf("got %+v", data)
+		}
 	})
 	t.Run("a container that was renamed stays what it is, and is deleted", func(t *testing.T) {
 		id := ann.must("create", map[string]any{"name": "renamed"}).Workspace.ID

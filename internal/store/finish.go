@@ -143,8 +143,7 @@ func (db *DB) finish(tx *gorm.DB, group []*finish) error {
 	return err
 }
 
-// draftsOf locks the workspaces of tasks, and then all their live tasks, both in the order of their ids, and gives the draft that each
-// live task belongs to.
+// draftsOf locks the workspaces of tasks, in the order of their ids, and gives the draft that each live task belongs to.
 func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draft, error) {
 	ids := make([]string, len(group))
 	for i, f := range group {
@@ -162,7 +161,9 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	for i, r := range rows {
 		workspaces[i] = r.ID
 	}
-	live, err := db.lockLive(tx, workspaces)
+	// They are not locked: whoever changes a task that waits has its workspace, and a claim or a lease that ended meanwhile shows when they are
+	// rewritten. Locking them all would write each row twice.
+	live, err := db.readLive(tx, workspaces, "")
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +177,10 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	return drafts, nil
 }
 
-// lockLive locks the live tasks of workspaces that are locked.
-func (db *DB) lockLive(tx *gorm.DB, workspaces []string) (map[string][]task.Task, error) {
+// readLive reads the live tasks of workspaces that are locked; locking is empty, or what locks the tasks too.
+func (db *DB) readLive(tx *gorm.DB, workspaces []string, locking string) (map[string][]task.Task, error) {
 	var rows []taskRow
-	err := tx.Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id"+db.forUpdate(), workspaces).Scan(&rows).Error
+	err := tx.Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id"+locking, workspaces).Scan(&rows).Error
 	live := make(map[string][]task.Task)
 	for _, t := range toTasks(rows) {
 		live[t.WorkspaceID] = append(live[t.WorkspaceID], t)

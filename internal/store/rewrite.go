@@ -33,7 +33,7 @@ func optional[R, V any](name string, value func(R) *V) column[R] {
 	return column[R]{name, "TEXT", func(r R) (any, error) {
 		f := value(r)
 		if f == nil {
-			return nil, nil //nolint:nilnil // NULL
+			return nil, nil
 		}
 		text, err := json.Marshal(f)
 		return string(text), err
@@ -72,7 +72,7 @@ func rewrite[R any](tx *gorm.DB, table string, columns []column[R], rows []R, gu
 const (
 	text    = "TEXT"
 	integer = "BIGINT"
-	real    = "DOUBLE PRECISION"
+	decimal = "DOUBLE PRECISION"
 	boolean = "BOOLEAN"
 )
 
@@ -82,7 +82,7 @@ var taskColumns = []column[taskRow]{
 	plain("status", text, func(r taskRow) any { return r.Status }),
 	plain("attempt", integer, func(r taskRow) any { return r.Attempt }),
 	plain("step", text, func(r taskRow) any { return r.Step }),
-	plain("progress", real, func(r taskRow) any { return r.Progress }),
+	plain("progress", decimal, func(r taskRow) any { return r.Progress }),
 	optional("failure", func(r taskRow) *task.Failure { return r.Failure }),
 	plain("run_at", integer, func(r taskRow) any { return r.RunAt }),
 	plain("finished_at", integer, func(r taskRow) any { return r.FinishedAt }),
@@ -116,7 +116,7 @@ var allColumns = append([]column[workspaceRow]{
 	encoded("command", func(r workspaceRow) any { return r.Command }),
 	encoded("environment", func(r workspaceRow) any { return r.Environment }),
 	encoded("labels", func(r workspaceRow) any { return r.Labels }),
-	plain("cpus", real, func(r workspaceRow) any { return r.Cpus }),
+	plain("cpus", decimal, func(r workspaceRow) any { return r.Cpus }),
 	plain("memory_bytes", integer, func(r workspaceRow) any { return r.MemoryBytes }),
 	plain("pids", integer, func(r workspaceRow) any { return r.Pids }),
 	encoded("policy", func(r workspaceRow) any { return r.Policy }),

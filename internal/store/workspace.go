@@ -50,7 +50,7 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		if err != nil {
 			return err
 		}
-		live, err := db.lockLive(tx, []string{id})
+		live, err := db.readLive(tx, []string{id}, db.forUpdate())
 		if err != nil {
 			return err
 		}
@@ -211,8 +211,8 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 		}
 	}
 	if len(known) > 0 {
-		if n, err := rewrite(tx, "tasks", taskColumns, known, ""); err != nil || n != int64(len(known)) {
-			return cmp.Or(err, fmt.Errorf("the row of %s, or one beside it, is gone under its lock", known[0].ID))
+		if n, err := rewrite(tx, "tasks", taskColumns, known, " AND tasks.revision = v.revision - 1"); err != nil || n != int64(len(known)) {
+			return cmp.Or(err, fmt.Errorf("the row of %s, or one beside it, has changed meanwhile", known[0].ID))
 		}
 	}
 	live := make(map[string]int) // of the owners of new ones

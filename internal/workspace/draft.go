@@ -133,11 +133,11 @@ func (d *Draft) finish(i int, o task.Outcome) {
 			d.end(0, task.Outcome{Status: task.Superseded})
 		}
 	case o.Status == task.Succeeded:
-		d.Workspace.Failure = nil
+		d.Workspace.Failure, d.Workspace.Recovery.Failed = nil, ""
 	case o.Status == task.Cancelled:
 		d.settle(cancelled)
 	case o.Status == task.Failed && cancelled.Params.Recovery: // the next try follows, or recovery gives up
-		d.Workspace.Recovery.Why = o.Failure.Message
+		d.Workspace.Recovery.Failed = o.Failure.Message
 	case o.Status == task.Failed && typ == task.Delete:
 		d.Enqueue(task.Delete, "", task.Params{})
 		d.Live[len(d.Live)-1].RunAt = d.now.Add(deleteAgain)

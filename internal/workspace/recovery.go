@@ -40,7 +40,8 @@ type Recovery struct {
 	Tries    int       `json:"tries,omitempty"`    // since it last ran well
 	Restarts int       `json:"restarts,omitempty"` // since it was last started by hand
 	At       time.Time `json:"at,omitzero"`        // of the last try, to come or past
-	Why      string    `json:"why,omitempty"`      // what was seen before the last try, or why that failed
+	Why      string    `json:"why,omitempty"`      // what was seen before the last try
+	Failed   string    `json:"failed,omitempty"`   // why the last try failed
 	GaveUp   bool      `json:"gaveUp,omitempty"`
 }
 
@@ -222,7 +223,14 @@ func whyRecovering(w Workspace, live []task.Task) string {
 	if t.Failure != nil {
 		text += " " + t.Failure.Message
 	}
-	return text
+	return text + w.Recovery.lastFailure()
+}
+
+func (r Recovery) lastFailure() string {
+	if r.Failed == "" {
+		return ""
+	}
+	return " The last try failed: " + r.Failed
 }
 
 // whyGivenUp tells what was done after the last try.
@@ -230,5 +238,5 @@ func whyGivenUp(w Workspace) string {
 	done := map[FallbackAction]string{
 		FallbackStop: "the container is kept for a look", FallbackRemove: "its container and network are removed", FallbackIgnore: "all is left as it is",
 	}[w.Policy.Fallback]
-	return fmt.Sprintf("%s Recovery gave up after %d tries: %s. Start, sync or delete the workspace.", w.Recovery.Why, w.Recovery.Tries, done)
+	return fmt.Sprintf("%s Recovery gave up after %d tries: %s. Start, sync or delete the workspace.%s", w.Recovery.Why, w.Recovery.Tries, done, w.Recovery.lastFailure())
 }

@@ -216,10 +216,13 @@ func TestRecovery(t *testing.T) {
 	t.Run("a try that fails counts, and its reason is told", func(t *testing.T) {
 		p := newPatient(t, three)
 		p.see(time.Hour, func(o *Observed) { o.Container = nil })
-		for range 3 {
+		for try := range 3 {
 			p.run(true)
+			if try < 2 {
+				p.is(Recovering, "is gone", fmt.Sprintf("Try %d of 3", try+2), "The last try failed: The engine refuses.")
+			}
 		}
-		p.is(Failing, "gave up after 3 tries")
+		p.is(Failing, "is gone", "gave up after 3 tries", "The last try failed: The engine refuses.")
 	})
 	t.Run("a fallback that removes has that done, and the workspace stays FAILED", func(t *testing.T) {
 		p := newPatient(t, RecoveryPolicy{Fallback: FallbackRemove})

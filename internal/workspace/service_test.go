@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -28,6 +29,20 @@ func TestEngineHealth(t *testing.T) {
 	t.Run("no task is given out meanwhile", func(t *testing.T) {
 		if tasks, err := s.Claim(t.Context(), "pool", task.Slots{Free: 10, Slow: 10}, time.Second); len(tasks) > 0 || err != nil { // the nil store would panic
 			t.Errorf("got %v, %v", tasks, err)
+		}
+	})
+	t.Run("it is watched: as it is now, then each change", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		health := s.WatchEngine(ctx)
+		first := <-health
+		s.RecordEngine(EngineHealth{Status: EngineHealthy})
+		second := <-health
+		s.RecordEngine(EngineHealth{Status: EngineUnavailable, LastError: "away"})
+		if third := <-health; first.Status != EngineUnavailable || second.Status != EngineHealthy || third.LastError != "away" {
+			t.Errorf("got %+v, %+v, %+v", first, second, third)
+		}
+		cancel()
+		for range health {
 		}
 	})
 	t.Run("the container's state is unknown, with the reason, and the record stays as it is", func(t *testing.T) {
