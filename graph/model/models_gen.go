@@ -120,6 +120,7 @@ type ServerInfo struct {
 	// The queue of tasks.
 	Queue QueueInfo `json:"queue"`
 	// What the engine had of this installation at the last comparison that no workspace knows of. It is removed when its time has come.
+	// At most 100 are told of at once.
 	// For admins; FORBIDDEN for others.
 	Orphans []workspace.Orphan `json:"orphans"`
 }

@@ -27,12 +27,16 @@ const (
 // RecordOrphans takes in what was found at the last comparison with the engine.
 func (s *Service) RecordOrphans(found []Orphan) { s.orphans.Store(&found) }
 
-// Orphans are those of the last comparison with the engine. Only an admin may know of them.
+// orphansShown is how many orphans are told of at once: a page.
+const orphansShown = 100
+
+// Orphans are those of the last comparison with the engine, the first of them where there are many. Only an admin may know of them.
 func (s *Service) Orphans(actor Actor) ([]Orphan, error) {
 	if !actor.Admin {
 		return nil, &Error{Code: Forbidden, Message: "Only an admin may see what no workspace knows of."}
 	}
-	return *s.orphans.Load(), nil
+	found := *s.orphans.Load()
+	return found[:min(len(found), orphansShown)], nil
 }
 
 // Known reports whether a row knows an orphan after all, or has a task that will see to it.

@@ -100,7 +100,7 @@ func (f *Fake) Containers(ctx context.Context, labels engine.Labels) ([]engine.S
 	err := f.do(ctx, "Containers", "", func() error {
 		for _, c := range f.containers {
 			if carries(c.spec.Labels, labels) {
-				found = append(found, f.summary(c))
+				found = append(found, c.summary())
 			}
 		}
 		slices.SortFunc(found, func(a, b engine.Summary) int { return strings.Compare(a.ID, b.ID) })
@@ -151,7 +151,7 @@ func (f *Fake) mustFind(id string) (*container, error) {
 	return nil, refuse(engine.KindNotFound, "no such container")
 }
 
-func (f *Fake) summary(c *container) engine.Summary {
+func (c *container) summary() engine.Summary {
 	out := engine.Summary{ID: c.id, Name: c.spec.Name, State: c.state, Labels: maps.Clone(c.spec.Labels)}
 	if c.networkName != "" { // also where it is gone: it is known by what it was
 		out.Networks = []engine.Attachment{{NetworkID: c.network, NetworkName: c.networkName, Address: c.address}}
@@ -161,7 +161,7 @@ func (f *Fake) summary(c *container) engine.Summary {
 
 func (f *Fake) inspect(c *container) engine.Container {
 	out := engine.Container{
-		Summary: f.summary(c), Image: c.spec.Image, ImageID: c.imageID,
+		Summary: c.summary(), Image: c.spec.Image, ImageID: c.imageID,
 		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err,
 		Enforced: engine.Enforced{
 			Limits:          c.limits,
