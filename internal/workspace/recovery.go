@@ -88,10 +88,14 @@ func (d *Draft) Observe(seen Observed) {
 	w := &d.Workspace
 	tail := seen.Tail
 	seen.Tail = nil
+	ran, runs := w.Observed.State() == ContainerRunning, seen.State() == ContainerRunning
 	w.Observed = seen
 	c := seen.Container
-	if c != nil && c.State == ContainerRunning && w.DesiredState == WantRunning {
-		w.Failure, w.Recovery.GaveUp = nil, false // somebody else has seen to it
+	if w.DesiredState == WantRunning && (ran || runs) {
+		w.Failure = nil // it ran in spite of what failed, which is no reason to leave it alone when it ends
+	}
+	if verb, _ := ailment(seen); w.DesiredState == WantRunning && runs && verb == "" {
+		w.Recovery.GaveUp = false // somebody else has seen to it
 	}
 	if c == nil || c.FinishedAt == nil || (c.State != ContainerExited && c.State != ContainerDead) || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
 		return

@@ -314,6 +314,16 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("got %+v", p.live)
 		}
 	})
+	t.Run("what failed while it ran does not keep it from coming back", func(t *testing.T) {
+		p := newPatient(t, three)
+		p.ask(task.Sync)
+		p.run(true)
+		if p.w.Failure == nil {
+			t.Fatal("the sync did not fail")
+		}
+		p.exit(time.Minute, 1)
+		p.is(Recovering, "Try 1 of 3")
+	})
 	t.Run("what was asked for and failed is not recovered from", func(t *testing.T) {
 		p := newPatient(t, three)
 		p.w.DesiredState = WantStopped
