@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# Runs the Go tests with the race detector and, beside them, the long simulation without it: the tests of the whole server wait for the
-# engine most of the time. The output ends with the lines of both.
+# Runs the Go tests with the race detector and, beside those that use the processors alone, the long simulation without it. The tests on
+# the real engine come after them, one package at a time: one that loads the engine would keep the others waiting beyond their limits.
+# The output ends with the lines of the test runner.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+onEngine=(./internal/engine/docker ./internal/e2e)
+mapfile -t others < <(go list ./... | grep -vE '/internal/(engine/docker|e2e)$')
 
 log=$(mktemp)
 simulation=
@@ -11,8 +15,9 @@ trap 'exit 130' INT TERM
 CGO_ENABLED=0 go test -timeout 12m ./internal/simulation >"$log" 2>&1 &
 simulation=$!
 failed=0
-CGO_ENABLED=1 go test -race -timeout 12m ./... || failed=1
+CGO_ENABLED=1 go test -race -timeout 12m "${others[@]}" || failed=1
 wait "$simulation" || failed=1
 simulation=
 cat "$log"
+CGO_ENABLED=1 go test -race -timeout 12m -p 1 "${onEngine[@]}" || failed=1
 exit "$failed"
