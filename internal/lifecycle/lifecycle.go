@@ -180,18 +180,8 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 	if err != nil {
 		return s, err
 	}
-	list, err := l.engine.Containers(ctx, labels)
-	if err != nil {
+	if s.container, err = l.own(ctx, w, labels); err != nil {
 		return s, err
-	}
-	if i := slices.IndexFunc(list, func(c engine.Summary) bool { return isolation.Ours(w, c) }); i >= 0 {
-		c, err := l.engine.Container(ctx, list[i].ID)
-		switch {
-		case err == nil:
-			s.container = &c
-		case !engine.Is(err, engine.KindNotFound): // gone since it was listed
-			return s, err
-		}
 	}
 	s.network, s.surplus = sortNetworks(w, s.container, networks)
 	s.tail = l.tail(ctx, w, s.container)
@@ -202,6 +192,33 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 		}
 	}
 	return s, nil
+}
+
+// lookups is how often a container is looked up that is listed and said to be gone: it went in between, or the list was late.
+const lookups = 3
+
+var errListed = errors.New("it is listed, and said not to be there")
+
+// own is the container of a workspace; nil when there is none, which only a list can say.
+func (l *Lifecycle) own(ctx context.Context, w workspace.Workspace, labels engine.Labels) (*engine.Container, error) {
+	for range lookups {
+		list, err := l.engine.Containers(ctx, labels)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(c engine.Summary) bool { return isolation.Ours(w, c) })
+		if i < 0 {
+			return nil, nil //nolint:nilnil // a workspace may have none
+		}
+		c, err := l.engine.Container(ctx, list[i].ID)
+		if err == nil {
+			return &c, nil
+		}
+		if !engine.Is(err, engine.KindNotFound) {
+			return nil, err
+		}
+	}
+	return nil, &engine.Error{Kind: engine.KindConflict, Op: "look up container", Subject: isolation.Name(w.ID), Err: errListed}
 }
 
 // tail reads the last lines of a container that has ended since it was last seen. Without them it is still known how it ended.
