@@ -36,6 +36,7 @@ func labels(id string) engine.Labels {
 // desk keeps workspaces in memory, and looks for them at the fake engine.
 type desk struct {
 	engine *enginetest.Fake
+	asked  engine.Engine // what looks ask: the fake, or what stands before it
 	hub    *hub.Latest[string, workspace.Workspace]
 
 	mu     sync.Mutex
@@ -113,17 +114,17 @@ func (d *desk) Watch(ctx context.Context, _ workspace.Actor, id string) (<-chan 
 }
 
 func (d *desk) Look(ctx context.Context, id string) error {
-	containers, err := d.engine.Containers(ctx, labels(id))
+	containers, err := d.asked.Containers(ctx, labels(id))
 	if err != nil {
 		return err
 	}
-	networks, err := d.engine.Networks(ctx, labels(id))
+	networks, err := d.asked.Networks(ctx, labels(id))
 	if err != nil {
 		return err
 	}
 	var seen workspace.Observed
 	if len(containers) > 0 {
-		c, err := d.engine.Container(ctx, containers[0].ID)
+		c, err := d.asked.Container(ctx, containers[0].ID)
 		if err != nil {
 			return err
 		}
@@ -170,10 +171,18 @@ type rig struct {
 
 // watching lets a monitor work in a bubble, with one workspace ws_1 that has a network and a running container, both recorded.
 func watching(t *testing.T, test func(r *rig, container string)) {
+	t.Helper()
+	watchingThrough(t, func(fake *enginetest.Fake) engine.Engine { return fake }, test)
+}
+
+// watchingThrough lets the monitor and its looks see the engine through something that stands before it.
+func watchingThrough(t *testing.T, through func(*enginetest.Fake) engine.Engine, test func(r *rig, container string)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		fake := enginetest.New()
-		d := &desk{engine: fake, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
-		r := &rig{T: t, desk: d, monitor: New(Options{Engine: fake, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
+		asked := through(fake)
+		d := &desk{engine: fake, asked: asked, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
+		r := &rig{T: t, desk: d, monitor: New(Options{Engine: asked, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
 		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		r.must(err)
 		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")})
