@@ -41,7 +41,7 @@ type Engine interface {
 	// CreateContainer makes a container without starting it and returns its id. NotFound when the image or network is
 	// missing, Conflict when the name is taken, Invalid when the engine refuses the spec.
 	CreateContainer(ctx context.Context, spec ContainerSpec) (string, error)
-	// StartContainer starts a container; Invalid when its command cannot be run.
+	// StartContainer starts a container; Invalid when its command cannot be run, Broken when the engine can never start it again.
 	StartContainer(ctx context.Context, id string) error
 	// StopContainer asks the container to end and kills it after grace (whole seconds, rounded up). A paused one is stopped too.
 	StopContainer(ctx context.Context, id string, grace time.Duration) error

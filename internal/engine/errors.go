@@ -22,6 +22,7 @@ const (
 	KindStorage      Kind = "storage"        // no space, or the engine's disk fails
 	KindTimeout      Kind = "timeout"        // a deadline passed while the engine was at work
 	KindCanceled     Kind = "canceled"       // the caller gave up
+	KindBroken       Kind = "broken"         // what an earlier run of the container has left keeps it from ever starting: only a new one helps
 	KindInternal     Kind = "internal"       // everything else: a fault of the engine
 )
 

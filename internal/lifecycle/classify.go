@@ -30,6 +30,7 @@ var verdicts = map[engine.Kind]verdict{
 	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask for some to be freed."},
 	engine.KindTimeout:      {task.Transient, workspace.Timeout, "The container engine took too long."},
 	engine.KindCanceled:     {task.Transient, workspace.Timeout, "The work was cut short."},
+	engine.KindBroken:       {task.Transient, workspace.EngineError, "The container engine cannot start this container again. A new one is made of the same settings and project."},
 	engine.KindInternal:     {task.Transient, workspace.EngineError, "The container engine failed."},
 }
 

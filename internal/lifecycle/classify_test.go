@@ -33,6 +33,7 @@ func TestClassify(t *testing.T) {
 		{fault(engine.KindStorage, "x"), workspace.EngineError, task.Transient},
 		{fault(engine.KindTimeout, "x"), workspace.Timeout, task.Transient},
 		{fault(engine.KindCanceled, "x"), workspace.Timeout, task.Transient},
+		{fault(engine.KindBroken, "start container"), workspace.EngineError, task.Transient},
 		{fault(engine.KindInternal, "x"), workspace.EngineError, task.Transient},
 		{fmt.Errorf("%w: %w", task.ErrTimeout, fault(engine.KindCanceled, "x")), workspace.Timeout, task.Transient},
 		{&workspace.Error{Code: workspace.BadUserInput, Message: "m"}, workspace.BadUserInput, task.Permanent},

@@ -17,7 +17,7 @@ import (
 // kinds are all that a call may fail with.
 var kinds = []engine.Kind{
 	engine.KindUnavailable, engine.KindNotFound, engine.KindNotRunning, engine.KindConflict, engine.KindAddressInUse, engine.KindInvalid,
-	engine.KindDenied, engine.KindNetwork, engine.KindStorage, engine.KindTimeout, engine.KindCanceled, engine.KindInternal,
+	engine.KindDenied, engine.KindNetwork, engine.KindStorage, engine.KindTimeout, engine.KindCanceled, engine.KindBroken, engine.KindInternal,
 }
 
 // looking are the calls that change nothing.
@@ -161,6 +161,20 @@ func (s *stage) told() bool {
 	now, recorded := observed(s.desk.w, seen), s.desk.w.Observed
 	now.Tail, recorded.Tail = nil, nil
 	return reflect.DeepEqual(now, recorded)
+}
+
+// An engine that was killed may have left what keeps a container from ever starting again.
+func TestAContainerThatCanNeverStartIsMadeAnew(t *testing.T) {
+	s := newStage(t)
+	s.stopped()
+	broken := s.container()
+	s.fake.FailNext("StartContainer", enginetest.Fault(engine.KindBroken))
+	if err := s.run(task.Task{Type: task.Start}); !engine.Is(err, engine.KindBroken) || s.desk.w.Observed.Container != nil {
+		t.Errorf("got %v, recorded is %+v", err, s.desk.w.Observed)
+	}
+	if err := s.run(task.Task{Type: task.Start}); err != nil || s.container() == broken || s.desk.w.Observed.State() != workspace.ContainerRunning {
+		t.Errorf("got %v, recorded is %+v", err, s.desk.w.Observed)
+	}
 }
 
 // TestEveryFaultAtEveryCall lets every call of every kind of task fail in every way, before and after it had its effect. Then what is

@@ -281,7 +281,9 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case unpause:
 			err = l.engine.UnpauseContainer(ctx, target)
 		case startContainer:
-			err = l.engine.StartContainer(ctx, target)
+			if err = l.engine.StartContainer(ctx, target); engine.Is(err, engine.KindBroken) {
+				err = errors.Join(err, l.engine.RemoveContainer(ctx, target)) // the next run makes another one
+			}
 		case stopContainer:
 			err = l.engine.StopContainer(ctx, target, t.Params.Grace)
 		case removeContainer:

@@ -85,7 +85,7 @@ func toResources(limits engine.Limits) dockercontainer.Resources {
 
 // StartContainer starts a container; one that runs goes on.
 func (e *Engine) StartContainer(ctx context.Context, id string) error {
-	return e.callOn(ctx, startLimit, "start container", id, func(ctx context.Context) error {
+	return e.callOn(ctx, startLimit, opStart, id, func(ctx context.Context) error {
 		err := e.api.ContainerStart(ctx, id, dockercontainer.StartOptions{})
 		if err != nil && cannotRun(err) {
 			return &refusal{err}

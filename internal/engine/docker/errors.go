@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -13,8 +14,11 @@ import (
 	"github.com/aicli/aicli-web/internal/engine"
 )
 
-// opPull is the operation whose failures are read as a registry's.
-const opPull = "pull image"
+// Operations whose failures are read in a way of their own: a registry's, and those of a container that cannot start again.
+const (
+	opPull  = "pull image"
+	opStart = "start container"
+)
 
 // refusal is a request that we don't pass on because the engine could only refuse it, or would misread it.
 type refusal struct{ error }
@@ -57,11 +61,14 @@ func classify(op string, err error) engine.Kind {
 	if kind := match(anyWords, words); kind != "" {
 		return kind
 	}
-	if op == opPull {
-		if kind := match(pullWords, words); kind != "" {
-			return kind
-		}
-	} else if kind := match(runWords, words); kind != "" {
+	phrases := runWords
+	switch op {
+	case opPull:
+		phrases = pullWords
+	case opStart:
+		phrases = slices.Concat(startWords, runWords)
+	}
+	if kind := match(phrases, words); kind != "" {
 		return kind
 	}
 	return byStatus(err)
@@ -142,6 +149,11 @@ var (
 		{"access denied", engine.KindNotFound},
 		{"access to the resource is denied", engine.KindNotFound},
 		{"invalid reference format", engine.KindInvalid},
+	}
+	// An engine that was killed may forget what it has running. What is left of that then stands in the way of every start.
+	startWords = []phrase{
+		{": already exists", engine.KindBroken},
+		{"container with given id already exists", engine.KindBroken},
 	}
 	runWords = []phrase{
 		{"pool overlaps with other one", engine.KindAddressInUse},

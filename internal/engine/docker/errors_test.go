@@ -57,6 +57,8 @@ func TestClassify(t *testing.T) {
 			"invalid pool request: Pool overlaps with other one on this address space"), engine.KindAddressInUse},
 		{"containers are on the network", "x", said(errdefs.ErrPermissionDenied,
 			"error while removing network: network n id 1 has active endpoints"), engine.KindConflict},
+		{"a killed engine has left something of an earlier run", opStart, said(internal, "task 19ba77fe: already exists"), engine.KindBroken},
+		{"a network's name is taken", "x", said(errdefs.ErrConflict, "network with name n already exists"), engine.KindConflict},
 		{"a name is taken", "x", said(errdefs.ErrConflict, `The container name "/a" is already in use by container "1"`), engine.KindConflict},
 		{"an image is missing", "x", said(missing, "No such image: a:b"), engine.KindNotFound},
 		{"a mount's source is missing", "x", said(errdefs.ErrInvalidArgument,
