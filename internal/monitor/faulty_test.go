@@ -189,3 +189,38 @@ func (r *rig) truth() (o workspace.Observed) {
 	}
 	return o
 }
+
+// silent is an engine whose socket is there while nobody answers.
+type silent struct {
+	*enginetest.Fake
+
+	mu    sync.Mutex
+	quiet bool
+}
+
+func (s *silent) Info(ctx context.Context) (engine.Info, error) {
+	s.mu.Lock()
+	quiet := s.quiet
+	s.mu.Unlock()
+	if quiet {
+		<-ctx.Done()
+	}
+	return s.Fake.Info(ctx)
+}
+
+func TestAnEngineThatRestartsIsToldAsAwayAtOnce(t *testing.T) {
+	before := &silent{}
+	watchingThrough(t, func(fake *enginetest.Fake) engine.Engine {
+		before.Fake = fake
+		return before
+	}, func(r *rig, _ string) {
+		before.mu.Lock()
+		before.quiet = true
+		before.mu.Unlock()
+		r.engine.DropStreams()
+		advance(2 * time.Second)
+		if h := r.health; len(h) != 2 || h[1].Status != workspace.EngineUnavailable {
+			r.Errorf("two seconds after its stream broke it is %+v", h)
+		}
+	})
+}

@@ -39,6 +39,9 @@ const (
 	pingEvery = 5 * time.Second
 	// pingLimit bounds one such question. An engine that is busy answers late.
 	pingLimit = 10 * time.Second
+	// doubtLimit bounds it when the event stream has broken, which an engine that answers late is no excuse for: it is told as away
+	// within two seconds, also while it starts, when its socket is there and nobody answers.
+	doubtLimit = 1500 * time.Millisecond
 	// learnAfter is the wait before everything is compared because an unknown network was told of: those of a burst are learnt at once.
 	learnAfter = time.Second
 	// overlap is how far back a reopened event stream begins before the last event: two of them may have come in either order.
@@ -97,7 +100,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	work.Go(func() { m.discard(ctx) })
 	for complaint := ""; ctx.Err() == nil; {
 		err := m.follow(ctx)
-		if _, pingErr := m.ping(ctx); pingErr != nil && ctx.Err() == nil {
+		if _, pingErr := m.ping(ctx, doubtLimit); pingErr != nil && ctx.Err() == nil {
 			m.lost(pingErr)
 		}
 		if ctx.Err() == nil { // a stream may end of itself, through a proxy that tires of it: the engine is not lost by that
@@ -132,7 +135,7 @@ func (m *Monitor) lookAgain(ctx context.Context) {
 func (m *Monitor) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	info, err := m.ping(ctx)
+	info, err := m.ping(ctx, pingLimit)
 	if err != nil {
 		return err
 	}
@@ -167,7 +170,7 @@ func (m *Monitor) follow(ctx context.Context) error {
 		case <-resync.C:
 			err = m.compare(ctx)
 		case <-life.C:
-			if info, err = m.ping(ctx); err == nil {
+			if info, err = m.ping(ctx, pingLimit); err == nil {
 				m.found(info)
 			}
 		case err = <-broken:
@@ -194,8 +197,8 @@ func read(ctx context.Context, stream engine.EventStream, events chan<- engine.E
 	}
 }
 
-func (m *Monitor) ping(ctx context.Context) (engine.Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingLimit)
+func (m *Monitor) ping(ctx context.Context, limit time.Duration) (engine.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return m.Engine.Info(ctx)
 }
