@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if ! command -v ip >/dev/null; then scripts/apt-install.sh iproute2; fi # for the bridge of a daemon of a test's own
 onEngine=(./internal/engine/docker ./internal/e2e)
 mapfile -t others < <(go list ./... | grep -vE '/internal/(engine/docker|e2e)$')
 

@@ -83,9 +83,18 @@ func onEachDatabase(t *testing.T, test func(t *testing.T, h *home)) {
 
 func newHome(t *testing.T, env ...string) *home {
 	t.Helper()
-	e, err := docker.New(docker.Options{})
+	return newHomeOn(t, "", env...)
+}
+
+// newHomeOn makes a home on another engine than that of the environment.
+func newHomeOn(t *testing.T, host string, env ...string) *home {
+	t.Helper()
+	e, err := docker.New(docker.Options{Host: host})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if host != "" {
+		env = append(env, "DOCKER_HOST="+host)
 	}
 	h := &home{T: t, data: t.TempDir(), engine: e}
 	h.env = append(os.Environ(), "AICLI_DATA_DIR="+h.data, "AICLI_ADDR=127.0.0.1:0", "AICLI_DEFAULT_IMAGE="+image,

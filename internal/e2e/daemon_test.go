@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	engineKills = 20
+	// engineLifeMost is how long an engine lives at most before it is killed.
+	engineLifeMost = 2 * time.Second
+	// askEvery is how often something is asked for meanwhile.
+	askEvery = 100 * time.Millisecond
+)
+
+// daemon is a Docker daemon of the test's own, beside that of the machine: with a bridge, data and a socket of its own, and no firewall
+// rules.
+type daemon struct {
+	*testing.T
+	dir, bridge, socket string
+	cmd                 *exec.Cmd
+	log                 *logFile
+}
+
+func newDaemon(t *testing.T) *daemon {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("A Docker daemon of the test's own can only be started by root. Run the tests as root, as CI does.")
+	}
+	dir := t.TempDir()
+	d := &daemon{T: t, dir: dir, bridge: fmt.Sprintf("aicli-t%d", os.Getpid()%10_000), socket: filepath.Join(dir, "d.sock"), log: &logFile{}}
+	t.Cleanup(d.clean)
+	d.must("ip", "link", "add", d.bridge, "type", "bridge")
+	d.must("ip", "address", "add", "10.209.255.1/24", "dev", d.bridge)
+	d.must("ip", "link", "set", d.bridge, "up")
+	d.start()
+	d.must("sh", "-c", "docker save "+image+" | docker -H "+d.host()+" load")
+	return d
+}
+
+func (d *daemon) host() string { return "unix://" + d.socket }
+
+func (d *daemon) must(name string, args ...string) {
+	d.Helper()
+	if out, err := exec.CommandContext(d.Context(), name, args...).CombinedOutput(); err != nil {
+		d.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// start starts the daemon and waits until it answers.
+func (d *daemon) start() {
+	d.Helper()
+	d.cmd = exec.Command("dockerd", "-b", d.bridge, "--iptables=false", "--ip6tables=false", "--data-root", filepath.Join(d.dir, "data"),
+		"--exec-root", filepath.Join(d.dir, "exec"), "--pidfile", filepath.Join(d.dir, "pid"), "-H", d.host())
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts outlives it as it would elsewhere
+	d.cmd.WaitDelay = time.Second                           // and keeps its output open
+	if err := d.cmd.Start(); err != nil {
+		d.Fatal(err)
+	}
+	waitUntil(d.T, func() bool {
+		return exec.CommandContext(d.Context(), "docker", "-H", d.host(), "version").Run() == nil
+	})
+}
+
+// kill ends the daemon as a power cut does; what it started lives on.
+func (d *daemon) kill() {
+	d.Helper()
+	if err := d.cmd.Process.Kill(); err != nil {
+		d.Error(err)
+	}
+	_ = d.cmd.Wait() // killed, which is an error
+	// Its containerd ends with it. The next one takes a number that is still in a file for one that runs, and waits for it.
+	for _, file := range []string{"pid", "exec/containerd/containerd.pid"} {
+		path := filepath.Join(d.dir, file)
+		pid, err := os.ReadFile(path)
+		if err != nil {
+			d.Error(err)
+			continue
+		}
+		waitUntil(d.T, func() bool {
+			stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+			return err != nil || strings.Contains(string(stat), ") Z ")
+		})
+		if err := os.Remove(path); err != nil {
+			d.Error(err)
+		}
+	}
+}
+
+// clean ends the daemon with all that it started, and leaves nothing of it.
+func (d *daemon) clean() {
+	if d.cmd != nil && d.cmd.ProcessState == nil {
+		_ = d.cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
+		_ = d.cmd.Wait()
+		late.Stop()
+	}
+	if d.Failed() {
+		d.Logf("the engine's log ends with\n%s", tail(d.log.String(), 40))
+	}
+	_ = exec.Command("ip", "link", "delete", d.bridge).Run()
+	if n := d.killForgotten(); n > 0 {
+		d.Logf("%d processes that the engine had forgotten when it was killed were ended", n)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		d.Error(err)
+	}
+	for _, line := range slices.Backward(strings.Split(string(mounts), "\n")) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.dir) {
+			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
+		}
+	}
+}
+
+// killForgotten ends what a killed daemon has left running and its successor knows nothing of: shims, and what runs in their containers.
+func (d *daemon) killForgotten() (killed int) {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		d.Error(err)
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		d.Error(err)
+	}
+	for _, p := range processes {
+		command, _ := os.ReadFile(p + "/cmdline") // it may end meanwhile, here and below
+		space, _ := os.Readlink(p + "/ns/mnt")
+		mounts, _ := os.ReadFile(p + "/mountinfo")
+		if !strings.Contains(string(command), d.dir) && (space == own || !strings.Contains(string(mounts), "upperdir="+d.dir)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(p)); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
+		}
+	}
+	return killed
+}
+
+// TestTheEngineIsKilled kills the engine and starts it again, time after time, while a server that lives is asked for everything that there
+// is. At the end every workspace is as it was last asked to be, and containers, networks and rows agree one to one.
+func TestTheEngineIsKilled(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	h := newHomeOn(t, d.host(), "AICLI_RESYNC_INTERVAL=2s", "AICLI_ORPHAN_GRACE=5s")
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := &restless{T: t, home: h, draw: rand.New(rand.NewPCG(seed, 0)), asked: make(map[string]string), done: make(map[string]int), forgetful: true}
+	ann := h.start().as("ann")
+	for range engineKills {
+		r.whileAsking(ann, time.Duration(r.draw.Int64N(int64(engineLifeMost))))
+		d.kill()
+		r.whileAsking(ann, time.Duration(r.draw.Int64N(int64(engineLifeMost/4))))
+		d.start()
+	}
+	rows := r.settle(ann)
+	waitUntil(t, func() bool { return r.agreed(rows) })
+	r.compare(rows)
+	t.Logf("asked for %v", r.done)
+	ann.deleteAll(slices.Collect(maps.Keys(rows)))
+}
+
+// whileAsking asks for one thing after another, at a bounded rate, for so long.
+func (r *restless) whileAsking(c *client, d time.Duration) {
+	r.Helper()
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
+		if err := r.ask(c); err != nil {
+			r.Fatalf("a server whose engine is away does not answer: %v", err)
+		}
+	}
+}
