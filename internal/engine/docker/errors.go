@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -61,12 +61,12 @@ func classify(op string, err error) engine.Kind {
 	if kind := match(anyWords, words); kind != "" {
 		return kind
 	}
+	if op == opStart && leftTask.MatchString(words) {
+		return engine.KindBroken
+	}
 	phrases := runWords
-	switch op {
-	case opPull:
+	if op == opPull {
 		phrases = pullWords
-	case opStart:
-		phrases = slices.Concat(startWords, runWords)
 	}
 	if kind := match(phrases, words); kind != "" {
 		return kind
@@ -105,6 +105,10 @@ func match(phrases []phrase, words string) engine.Kind {
 	}
 	return ""
 }
+
+// leftTask is what an engine says of a container that it was killed beside and has forgotten to be running: what is left of that stands in
+// the way of every start. The whole of it must match, because the container is removed then.
+var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists`)
 
 // The first phrase that is found counts. Engines from 20.10 to 28 write these.
 var (
@@ -149,11 +153,6 @@ var (
 		{"access denied", engine.KindNotFound},
 		{"access to the resource is denied", engine.KindNotFound},
 		{"invalid reference format", engine.KindInvalid},
-	}
-	// An engine that was killed may forget what it has running. What is left of that then stands in the way of every start.
-	startWords = []phrase{
-		{": already exists", engine.KindBroken},
-		{"container with given id already exists", engine.KindBroken},
 	}
 	runWords = []phrase{
 		{"pool overlaps with other one", engine.KindAddressInUse},
