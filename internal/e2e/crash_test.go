@@ -27,17 +27,10 @@ const (
 // was last asked to be, and containers, networks and rows agree one to one. AICLI_SEED=n runs one seed.
 func TestKilledAtRandom(t *testing.T) { //nolint:tparallel // its subtests do, in what onEachDatabase is given
 	t.Parallel() // with TestTheEngineIsKilled: they wait for engines and for leases most of the time
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("AICLI_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	seed := seedOf(t)
 	onEachDatabase(t, func(t *testing.T, h *home) {
 		t.Parallel()
 		h.env = append(h.env, "AICLI_RESYNC_INTERVAL=2s", "AICLI_ORPHAN_GRACE=5s")
-		t.Logf("AICLI_SEED=%d", seed)
 		r := &restless{T: t, home: h, draw: rand.New(rand.NewPCG(seed, 0)), asked: make(map[string]string), done: make(map[string]int)}
 		for range kills {
 			r.live()
@@ -49,6 +42,20 @@ func TestKilledAtRandom(t *testing.T) { //nolint:tparallel // its subtests do, i
 		t.Logf("asked for %v", r.done)
 		ann.deleteAll(slices.Collect(maps.Keys(rows)))
 	})
+}
+
+// seedOf is what AICLI_SEED says, or else a new one. It is told, so that a run can be had again.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("AICLI_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("AICLI_SEED=%d", seed)
+	return seed
 }
 
 // restless asks for one thing after another and remembers what was answered.

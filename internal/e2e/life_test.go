@@ -149,8 +149,8 @@ func TestAWorkspaceLives(t *testing.T) {
 }
 
 // TestSixtyAtOnce makes twice as many workspaces at once as the engine's own address pools can serve, by a server that is ended like by a
-// power cut half way through, and another one. The engine takes a second for each
-// of them, so it is done on one database: what the other has to do with it, sixty subnets at once, is a test of the store.
+// power cut half way through, and another one. The engine takes a second for each of them, so it is done on one database: what the other has to do
+// with it, sixty subnets at once, is a test of the store.
 func TestSixtyAtOnce(t *testing.T) {
 	h := newHome(t, "AICLI_DATABASE_URL="+storetest.CreateDatabase(t))
 	first := h.start()
