@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"fmt"
-	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -33,13 +32,10 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	fake := enginetest.New()
+	fake, d, l := rig()
 	fake.Pullable("alpine", nil)
-	d := &desk{w: workspace.Workspace{
-		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
-		Spec: workspace.Spec{Image: "alpine", Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
-	}}
-	return &stage{T: t, fake: fake, desk: d, l: New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))}
+	d.w.Image = "alpine"
+	return &stage{T: t, fake: fake.Fake, desk: d, l: l}
 }
 
 func (s *stage) run(t task.Task) error {
@@ -112,7 +108,7 @@ type call struct {
 	nth int
 }
 
-// tell plays a story up to its task. With a call to fail it runs the task once, on which that call fails; begun is how it was before.
+// tell plays a story up to its task, and says how many calls that took.
 func (st story) tell(t *testing.T) (s *stage, calls int) {
 	t.Helper()
 	s = newStage(t)
