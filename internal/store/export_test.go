@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
+
+	"github.com/aicli/aicli-web/internal/task"
 )
 
 // SetMachineClock gives a server a clock of its own, and lets it read the database's.
@@ -17,4 +20,11 @@ func (db *DB) Now() time.Time { return db.now() }
 // Exec runs one statement.
 func (db *DB) Exec(ctx context.Context, statement string) error {
 	return db.write.WithContext(ctx).Exec(statement).Error
+}
+
+// ExplainTurn runs the query for a new task's turn and says how, on PostgreSQL.
+func (db *DB) ExplainTurn(ctx context.Context, lane task.Lane, owner string) (plan []string, err error) {
+	err = db.write.WithContext(ctx).Raw("EXPLAIN ANALYZE "+newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", toMicros(db.now()))).
+		Scan(&plan).Error
+	return plan, err
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"database/sql"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,15 +18,18 @@ import (
 // served now. So an owner's thousand tasks have a thousand turns, and another owner's one goes with the first of them. Each
 // lane counts its own turns. What goes back to the queue keeps its turn.
 
+// newTurn asks for the turn of a new task. The first of an order is asked for, and not the least of all: PostgreSQL reads one row for that
+// whatever it knows of the table, where it reads all that wait for the other until it has been analysed.
+const newTurn = `SELECT MAX(v) FROM (
+		SELECT COALESCE((SELECT turn FROM tasks WHERE status = 'RUNNING' AND lane = @lane ORDER BY turn DESC LIMIT 1),
+			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = @lane AND run_at <= @now ORDER BY turn LIMIT 1),
+			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = @lane ORDER BY turn LIMIT 1), 0) AS v
+		UNION ALL SELECT COALESCE((SELECT turn + 1 FROM tasks WHERE owner_id = @owner AND lane = @lane AND ` + liveTasks + ` ORDER BY turn DESC LIMIT 1), 0)) turns`
+
 // nextTurn is the turn of a task that an owner adds to a lane. The turn that is served now is that of what runs, or else of what
 // would be claimed; of what is not due yet only when there is nothing else. Two that are added at once may get the same one.
 func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn int64, err error) {
-	err = tx.Raw(`SELECT MAX(v) FROM (
-			SELECT COALESCE((SELECT MAX(turn) FROM tasks WHERE status = 'RUNNING' AND lane = ?),
-				(SELECT MIN(turn) FROM tasks WHERE `+waitingTasks+` AND lane = ? AND run_at <= ?),
-				(SELECT MIN(turn) FROM tasks WHERE `+waitingTasks+` AND lane = ?), 0) AS v
-			UNION ALL SELECT COALESCE((SELECT MAX(turn) + 1 FROM tasks WHERE owner_id = ? AND lane = ? AND `+liveTasks+`), 0)) turns`,
-		lane, lane, toMicros(now), lane, owner, lane).Scan(&turn).Error
+	err = tx.Raw(newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", toMicros(now))).Scan(&turn).Error
 	return turn, err
 }
 

@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -195,4 +197,30 @@ func TestLanes(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestATurnIsFoundWithoutReadingAllThatWait(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres) // that nobody has analysed
+	const waiting = 100
+	w := add(t, db, "ann", "w").Workspace.ID
+	for range waiting {
+		enqueue(t, db, w, task.Sync)
+	}
+	plan, err := db.ExplainTurn(t.Context(), task.Sync.Lane(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := regexp.MustCompile(`actual .*rows=(\d+)`)
+	steps := 0
+	for _, line := range plan {
+		if m := read.FindStringSubmatch(line); m != nil {
+			steps++
+			if n, _ := strconv.Atoi(m[1]); n > 2 {
+				t.Errorf("reads %d rows: %s", n, line)
+			}
+		}
+	}
+	if steps == 0 {
+		t.Errorf("no plan: %q", plan)
+	}
 }
