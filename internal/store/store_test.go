@@ -2,11 +2,13 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -462,6 +464,54 @@ func TestLeases(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestLeasesAreKeptOneByOne has another transaction hold the second of two tasks while their leases are extended: the first must be free
+// meanwhile, or the two wait for each other until PostgreSQL ends one of them.
+func TestLeasesAreKeptOneByOne(t *testing.T) {
+	db, dsn := storetest.Open(t, store.Postgres)
+	add(t, db, "ann", "w1")
+	add(t, db, "ann", "w2")
+	claimed := claim(t, db, 2)
+	slices.SortFunc(claimed, func(a, b task.Task) int { return strings.Compare(a.ID, b.ID) })
+	leases := []task.Lease{claimed[0].Lease, claimed[1].Lease}
+
+	other, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "SELECT FROM tasks WHERE id = $1 FOR UPDATE", leases[1].TaskID); err != nil {
+		t.Fatal(err)
+	}
+	extended := make(chan error, 1)
+	go func() {
+		v, err := db.Extend(t.Context(), leases, lease)
+		if err == nil && len(v.Lost) > 0 {
+			err = fmt.Errorf("lost %v", v.Lost)
+		}
+		extended <- err
+	}()
+	for waits := false; !waits; {
+		if err := other.QueryRowContext(t.Context(), "SELECT COUNT(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").
+			Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tx.ExecContext(t.Context(), "SELECT FROM tasks WHERE id = $1 FOR UPDATE NOWAIT", leases[0].TaskID); err != nil {
+		t.Errorf("the first task is held while the second is waited for: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Error(err)
+	}
+	if err := <-extended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestInstallation(t *testing.T) {

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -40,33 +38,29 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 	return toTasks(inTurn(slots, rows)), wrap("claim tasks", err)
 }
 
-// Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted.
+// Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted. Each lease is a
+// transaction of its own: who holds the row of one task and waits for another's meets a group of outcomes that has them the other way round.
 func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, err error) {
-	leases = slices.SortedFunc(slices.Values(leases), func(a, b task.Lease) int { return strings.Compare(a.TaskID, b.TaskID) }) // as everybody locks tasks
-	err = db.transact(ctx, func(tx *gorm.DB) error {
-		v = task.Verdict{}
-		until := toMicros(db.now().Add(lease))
-		for _, l := range leases {
-			r := tx.Exec("UPDATE tasks SET lease_until = ? WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ?",
-				until, l.TaskID, l.Holder, l.Token)
-			if r.Error != nil {
-				return r.Error
-			}
-			if r.RowsAffected == 0 {
-				v.Lost = append(v.Lost, l)
-			}
+	write, until := db.write.WithContext(ctx), toMicros(db.now().Add(lease))
+	ids := make([]string, len(leases))
+	for i, l := range leases {
+		ids[i] = l.TaskID
+		r := write.Exec("UPDATE tasks SET lease_until = ? WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ?",
+			until, l.TaskID, l.Holder, l.Token)
+		if r.Error != nil {
+			return v, wrap("keep a lease", r.Error)
 		}
-		ids := make([]string, len(leases))
-		for i, l := range leases {
-			ids[i] = l.TaskID
+		if r.RowsAffected == 0 {
+			v.Lost = append(v.Lost, l)
 		}
-		if err := tx.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
-			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error; err != nil {
-			return err
-		}
-		return tx.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&v.Cancelled).Error
-	})
-	return v, wrap("keep leases", err)
+	}
+	read := db.read.WithContext(ctx)
+	err = read.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
+		WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error
+	if err == nil {
+		err = read.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&v.Cancelled).Error
+	}
+	return v, wrap("look whether running tasks are wanted", err)
 }
 
 // Report writes what a running task is doing.
@@ -108,7 +102,7 @@ func (db *DB) Prune(ctx context.Context, age time.Duration, keep, limit int) (in
 	err := db.transact(ctx, func(tx *gorm.DB) error {
 		r := tx.Exec(`DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?
 				OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
-			ORDER BY finished_at, id LIMIT ?)`, toMicros(db.now().Add(-age)), max(0, keep-1), limit)
+			ORDER BY finished_at, id LIMIT ?`+db.skipLocked("tasks")+`)`, toMicros(db.now().Add(-age)), max(0, keep-1), limit)
 		n = r.RowsAffected
 		return r.Error
 	})

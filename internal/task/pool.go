@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Queue is where tasks are kept. Every method is one transaction.
+// Queue is where tasks are kept. Every method is one transaction, but Extend, which has one for each lease.
 type Queue interface {
 	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first.
 	// Lanes take turns, and so do owners in each; they are in that order.
