@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -12,9 +14,13 @@ import (
 )
 
 // Migrate brings the tables up to date and returns how many steps that took. On PostgreSQL servers that start together wait
-// for each other; on SQLite the file's write lock makes them.
-func (db *DB) Migrate(ctx context.Context) (int, error) {
+// for each other; on SQLite the file's write lock makes them. A step may take long, so it has connections of its own, without deadlines.
+func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	pool, err := db.write.DB()
+	if db.dialect == Postgres {
+		pool, err = sql.Open("pgx", db.dsn)
+		defer func() { err = errors.Join(err, pool.Close()) }()
+	}
 	if err != nil {
 		return 0, err
 	}

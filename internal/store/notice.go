@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -50,7 +51,7 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 	}
 	ready()
 	for {
-		n, err := conn.WaitForNotification(ctx)
+		n, err := next(ctx, conn)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -59,6 +60,24 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 		}
 		if from, ids, _ := strings.Cut(n.Payload, " "); from != db.name {
 			heard(strings.Fields(ids))
+		}
+	}
+}
+
+// next waits for a notice. Where there is none for long, it asks whether the connection still lives.
+func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	for {
+		quiet, cancel := context.WithTimeout(ctx, quietMost)
+		n, err := conn.WaitForNotification(quiet)
+		cancel()
+		if err == nil || quiet.Err() == nil || ctx.Err() != nil {
+			return n, err
+		}
+		answer, cancel := context.WithTimeout(ctx, answerMost)
+		err = conn.Ping(answer)
+		cancel()
+		if err != nil {
+			return nil, err
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/libtnb/sqlite"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -57,7 +60,12 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 	var err error
 	switch dialect {
 	case Postgres:
-		if db.write, err = open(postgres.New(postgres.Config{DSN: dsn}), config, connections); err != nil {
+		var at *pgx.ConnConfig
+		if at, err = pgx.ParseConfig(dsn); err != nil {
+			return nil, fmt.Errorf("read the address of the database: %w", err)
+		}
+		at.Tracer, at.ConnectTimeout = deadlines{}, cmp.Or(at.ConnectTimeout, connectMost)
+		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*at)}), config, connections); err != nil {
 			return nil, err
 		}
 		db.read = db.write
