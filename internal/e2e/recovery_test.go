@@ -129,6 +129,20 @@ func TestRecovery(t *testing.T) {
 		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		h.nothingLeft(id)
 	})
+	t.Run("a command that needs more memory than it may have is said to have run out of it", func(t *testing.T) {
+		id := ann.must("create", map[string]any{
+			"name": "greedy", "command": []string{"sh", "-c", "sleep 1; echo eating; tail /dev/zero"}, "resources": map[string]any{"memoryBytes": 16 << 20},
+			"recoveryPolicy": map[string]any{"maxRetries": 1, "backoff": "PT0.1S", "fallback": "IGNORE"},
+		}).Workspace.ID
+		var now health
+		waitUntil(t, func() bool { now = ann.health(id); return now.Status == "FAILED" })
+		if e := now.LastExit; e == nil || !e.OomKilled || e.Code != 137 || !slices.ContainsFunc(e.LogTail, func(line string) bool { return strings.Contains(line, "eating") }) ||
+			!strings.Contains(now.StatusReason, "out of memory") || now.RestartCount != 1 {
+			t.Errorf("got %+v, and %+v", now, now.LastExit)
+		}
+		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
+		h.nothingLeft(id)
+	})
 	t.Run("the engine's health is told", func(t *testing.T) {
 		var data struct {
 			EngineHealth struct{ Status, Name, LastError string }
