@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/aicli/aicli-web v0.0.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/jackc/pgx/v5 v5.11.0
 	github.com/riverqueue/river v0.51.2
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2

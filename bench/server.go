@@ -42,17 +42,17 @@ type server struct {
 
 var addressLine = regexp.MustCompile(`serves on (http://\S+)`)
 
-// startServer starts the binary on a database of its own and waits until it takes requests.
-func startServer(ctx context.Context, binary, dir string, on database) (*server, error) {
+// startServer starts the binary on a database of its own, with more in its environment, and waits until it takes requests.
+func startServer(ctx context.Context, binary, dir string, on database, more ...string) (*server, error) {
 	s := &server{ended: make(chan error, 1)}
 	var err error
 	if s.installation, err = installation(ctx, on); err != nil {
 		return nil, err
 	}
-	environment := []string{
+	environment := append([]string{
 		"AICLI_DATA_DIR=" + filepath.Join(dir, "server-"+string(on.dialect)), "AICLI_ADDR=127.0.0.1:0", "AICLI_DATABASE_URL=" + on.url(),
 		"AICLI_DEFAULT_IMAGE=" + image, "AICLI_NETWORK_POOL=" + serverPool,
-	}
+	}, more...)
 	token := exec.CommandContext(ctx, binary, "token", "--user", owner)
 	token.Env = append(token.Environ(), environment...)
 	said, err := token.Output()

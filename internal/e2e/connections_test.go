@@ -171,7 +171,7 @@ func reachable(t *testing.T) string {
 
 // TestConnectionsFail puts Toxiproxy between a server and its engine, and between it and its database, and makes faults while the server is
 // asked for everything that there is. Once a fault is over everything is as it was asked to be, and rows, containers and networks agree.
-func TestConnectionsFail(t *testing.T) {
+func TestConnectionsFail(t *testing.T) { //nolint:tparallel // its subtests have one server, and one fault at a time
 	t.Parallel()
 	p := newToxiproxy(t)
 	database := storetest.CreateDatabase(t)
