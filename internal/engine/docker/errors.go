@@ -110,7 +110,7 @@ func match(phrases []phrase, words string) engine.Kind {
 // the way of every start. The whole of it must match, because the container is removed then.
 var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists`)
 
-// The first phrase that is found counts. Engines from 20.10 to 28 write these.
+// The first phrase that is found counts. Docker's engines from 20.10 to 28 write these, and some Podman 4.3.
 var (
 	anyWords = []phrase{
 		{"no space left on device", engine.KindStorage},
@@ -158,6 +158,9 @@ var (
 		{"pool overlaps with other one", engine.KindAddressInUse},
 		{"networks have overlapping", engine.KindAddressInUse},
 		{"address already in use", engine.KindAddressInUse},
+		{"is already used on the host or by another config", engine.KindAddressInUse}, // Podman, as the two below
+		{"already used: network already exists", engine.KindConflict},
+		{"that name is already in use", engine.KindConflict},
 		{"has active endpoints", engine.KindConflict},
 		{"is ambiguous", engine.KindConflict}, // two networks of one name: one of them is to go
 		{"device or resource busy", engine.KindConflict},

@@ -55,6 +55,10 @@ func TestClassify(t *testing.T) {
 			"Pool overlaps with other one on this address space"), engine.KindAddressInUse},
 		{"a subnet overlaps, as newer engines say", "x", said(errdefs.ErrInvalidArgument,
 			"invalid pool request: Pool overlaps with other one on this address space"), engine.KindAddressInUse},
+		{"a subnet overlaps, as Podman says", "x", said(internal, "subnet 10.215.125.0/28 is already used on the host or by another config"), engine.KindAddressInUse},
+		{"a network's name is taken, as Podman says", "x", said(internal, "network name n already used: network already exists"), engine.KindConflict},
+		{"a name is taken, as Podman says", "x", said(internal, `creating container storage: the container name "a" is already in use by 1. `+
+			`You have to remove that container to be able to reuse that name: that name is already in use`), engine.KindConflict},
 		{"containers are on the network", "x", said(errdefs.ErrPermissionDenied,
 			"error while removing network: network n id 1 has active endpoints"), engine.KindConflict},
 		{"a killed engine has left something of an earlier run", opStart, said(internal,
