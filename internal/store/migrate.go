@@ -17,9 +17,10 @@ import (
 // for each other; on SQLite the file's write lock makes them. A step may take long, so it has connections of its own, without deadlines.
 func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	pool, err := db.write.DB()
-	if db.dialect == Postgres {
-		pool, err = sql.Open("pgx", db.dsn)
-		defer func() { err = errors.Join(err, pool.Close()) }()
+	if db.dialect == Postgres && err == nil {
+		if pool, err = sql.Open("pgx", db.dsn); err == nil {
+			defer func() { err = errors.Join(err, pool.Close()) }()
+		}
 	}
 	if err != nil {
 		return 0, err
