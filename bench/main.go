@@ -23,7 +23,7 @@ import (
 	"github.com/aicli/aicli-web/internal/store"
 )
 
-// longest bounds a whole run, which takes about 15 minutes on two cores.
+// longest bounds a whole run, which takes about ten minutes on two cores where the engine is fast.
 const longest = 30 * time.Minute
 
 // Exit codes.
