@@ -39,42 +39,36 @@ type queue struct {
 }
 
 func (q queue) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
-	if q.server.cut.Load() || q.server.frozen.Load() != nil {
-		return nil, errCut
+	if err := q.server.reach(); err != nil {
+		return nil, err
 	}
 	return q.Queue.Claim(ctx, holder, slots, lease)
 }
 
 func (q queue) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error) {
-	if q.server.cut.Load() {
-		return task.Verdict{}, errCut
-	}
-	if q.server.frozen.Load() != nil { // it has no idea that its leases end
-		return task.Verdict{}, nil
+	if err := q.server.reach(); err != nil {
+		return task.Verdict{}, err
 	}
 	return q.Queue.Extend(ctx, leases, lease)
 }
 
 func (q queue) Report(ctx context.Context, lease task.Lease, step string, progress *float64) error {
-	if q.server.cut.Load() {
-		return errCut
+	if err := q.server.reach(); err != nil {
+		return err
 	}
 	return q.Queue.Report(ctx, lease, step, progress)
 }
 
 func (q queue) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
-	if q.server.cut.Load() {
-		return errCut
+	if err := q.server.reach(); err != nil {
+		return err
 	}
 	return q.Queue.Finish(ctx, lease, o)
 }
 
 func (q queue) Reclaim(ctx context.Context) (int, error) {
-	if q.server.cut.Load() {
-		return 0, errCut
-	}
-	if q.server.frozen.Load() != nil {
-		return 0, nil
+	if err := q.server.reach(); err != nil {
+		return 0, err
 	}
 	return q.Queue.Reclaim(ctx)
 }
@@ -83,29 +77,29 @@ func (q queue) Reclaim(ctx context.Context) (int, error) {
 type desk struct{ server *server }
 
 func (d desk) Get(ctx context.Context, id string) (workspace.Workspace, error) {
-	if d.server.cut.Load() {
-		return workspace.Workspace{}, errCut
+	if err := d.server.reach(); err != nil {
+		return workspace.Workspace{}, err
 	}
 	return d.server.Service.Get(ctx, id)
 }
 
 func (d desk) Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error) {
-	if d.server.cut.Load() {
-		return workspace.Workspace{}, errCut
+	if err := d.server.reach(); err != nil {
+		return workspace.Workspace{}, err
 	}
 	return d.server.Service.Record(ctx, id, seen)
 }
 
 func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error) {
-	if d.server.cut.Load() {
-		return workspace.Workspace{}, errCut
+	if err := d.server.reach(); err != nil {
+		return workspace.Workspace{}, err
 	}
 	return d.server.Service.MoveSubnet(ctx, id, taken)
 }
 
 func (d desk) Known(ctx context.Context, o workspace.Orphan) (bool, error) {
-	if d.server.cut.Load() {
-		return false, errCut
+	if err := d.server.reach(); err != nil {
+		return false, err
 	}
 	return d.server.Service.Known(ctx, o)
 }
@@ -161,6 +155,15 @@ func (w *world) lateNetwork(spec engine.NetworkSpec) {
 	w.fake.Twin(spec)
 }
 
+// reach is the way to the database: none while that is cut off, and nobody takes it while the server is frozen.
+func (s *server) reach() error {
+	s.stall()
+	if s.cut.Load() {
+		return errCut
+	}
+	return nil
+}
+
 // stall waits while the server is frozen.
 func (s *server) stall() {
 	if thaw := s.frozen.Load(); thaw != nil {
@@ -177,13 +180,15 @@ func (s *server) kill() error {
 	return err
 }
 
-// watched holds that no two handlers are at one workspace at once. One that was told to end does not count, nor does a dead server's.
+// watched holds that no two handlers are at one workspace at once. One that was told to end does not count, nor does a dead server's,
+// nor that of one that stood still, which cannot know that its lease ended.
 func (w *world) watched(s *server, handler task.Handler) task.Handler {
 	return func(ctx context.Context, t task.Task, report task.Report) error {
-		me := &visit{ctx: ctx, server: s, task: t}
+		me := &visit{ctx: ctx, server: s, task: t, frozen: s.frozen.Load() != nil}
+		s.stall()
 		w.mu.Lock()
 		for other := range w.visits[t.WorkspaceID] {
-			if other.ctx.Err() == nil && !other.frozen && !other.server.line.dead.Load() {
+			if !me.frozen && other.ctx.Err() == nil && !other.frozen && !other.server.line.dead.Load() {
 				w.faultsFound = append(w.faultsFound, fmt.Sprintf("%s %s began while %s %s was at %s", t.Type, t.ID, other.task.Type, other.task.ID, t.WorkspaceID))
 			}
 		}

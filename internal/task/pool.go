@@ -202,6 +202,7 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	// Bounded, so that a database that does not answer is asked again: as long as the lease, past which what it gives is void.
 	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease)
 	defer cancel()
+	until := time.Now().Add(p.opts.Lease)
 	claimed, err := p.queue.Claim(bounded, p.opts.Holder, slots, p.opts.Lease)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -211,12 +212,16 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 	for _, t := range claimed {
 		runCtx, cancel := context.WithCancelCause(work)
-		before := p.begin(t, cancel)
+		before := p.begin(t, cancel, until)
 		tasks.Go(func() {
 			defer p.Wake() // the next task of its workspace may begin
 			defer p.end(t.Lease)
 			for _, r := range before { // they were told: two never work on one workspace at once
 				<-r.done
+			}
+			if !p.holds(t.Lease) { // the machine stood still, or the database did: somebody else may be at it by now
+				p.opts.Log.Warn("a task was not begun: its lease had ended", "task_id", t.ID, "workspace_id", t.WorkspaceID)
+				return
 			}
 			p.run(runCtx, t)
 		})
@@ -257,9 +262,9 @@ func (p *Pool) free(lease Lease) {
 	p.Wake()
 }
 
-// begin notes a run, and cancels those on the same workspace that have not ended: their lease was lost, or this task could not have
-// been claimed. It returns them.
-func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
+// begin notes a run whose lease ends at until, and cancels those on the same workspace that have not ended: their lease was lost, or
+// this task could not have been claimed. It returns them.
+func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (before []*run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.running {
@@ -269,8 +274,15 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc) (before []*run) {
 		}
 	}
 	p.turn = t.Type.Lane().Next()
-	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Type.Lane(), cancel: cancel, done: make(chan struct{}), until: time.Now().Add(p.opts.Lease)}
+	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Type.Lane(), cancel: cancel, done: make(chan struct{}), until: until}
 	return before
+}
+
+// holds reports whether a lease has not ended yet, as far as can be known here.
+func (p *Pool) holds(lease Lease) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Before(p.running[lease].until)
 }
 
 func (p *Pool) end(lease Lease) {

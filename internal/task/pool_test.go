@@ -29,6 +29,7 @@ type queue struct {
 	unwanted []string
 	cancel   []string
 	away     bool          // Extend fails
+	frozen   chan struct{} // holds up Extend until it is closed
 	writing  chan struct{} // holds up Finish until it is closed
 	most     int           // asked for by one claim
 	claims   []claim       // those that gave something
@@ -70,6 +71,12 @@ func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease 
 }
 
 func (q *queue) Extend(_ context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, _ error) {
+	q.mu.Lock()
+	frozen := q.frozen
+	q.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.away {
@@ -433,6 +440,30 @@ func TestPool(t *testing.T) {
 			advance(30 * time.Second)
 			if !slices.Equal(order, []string{"create has ended", "delete"}) {
 				t.Errorf("got %v", order)
+			}
+		})
+	})
+	t.Run("a task whose lease ends while it waits for its workspace does not begin", func(t *testing.T) {
+		var began []task.Type
+		run(t, []task.Type{task.Create, task.Delete}, func(ctx context.Context, tk task.Task, _ task.Report) error {
+			began = append(began, tk.Type)
+			<-ctx.Done()
+			<-time.After(10 * time.Second)
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			frozen := make(chan struct{})
+			q.mu.Lock()
+			q.tasks[1].RunAt, q.frozen = time.Now().Add(time.Hour), frozen // the pool does not learn that leases are lost
+			q.mu.Unlock()
+			advance(2 * time.Second)
+			q.mu.Lock()
+			q.tasks[0].Status, q.tasks[0].Lease.Holder = task.Superseded, ""
+			q.tasks[1].WorkspaceID, q.tasks[1].RunAt = q.tasks[0].WorkspaceID, time.Now()
+			q.mu.Unlock()
+			advance(20 * time.Second)
+			close(frozen)
+			if !slices.Equal(began, []task.Type{task.Create}) {
+				t.Errorf("%v began", began)
 			}
 		})
 	})
