@@ -20,9 +20,8 @@ export function App() {
     setToken(null);
   }, []);
 
-  // What was typed and answered belongs to whoever was signed in: it goes with the token.
   const signOut = useCallback(() => {
-    sessionStorage.clear();
+    forgetToken(sessionStorage);
     setNotice('You are signed out.');
     setToken(null);
   }, []);

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'react';
 import { openSession } from './api';
 import { createdIds, fillCreated, rememberCreated } from './created';
 import { examples } from './examples';
+import { openStorage } from './storage';
 
 interface Props {
   token: string;
@@ -14,7 +15,8 @@ interface Props {
 
 /** GraphiQL, signed in. One is made for each token: a new token means a new session, a new socket and a new look at the schema. */
 export function Explorer({ token, onRefused, onSignOut }: Props) {
-  const [created, setCreated] = useState(() => createdIds(sessionStorage));
+  const [storage] = useState(() => openStorage(sessionStorage));
+  const [created, setCreated] = useState(() => createdIds(storage));
   const [tabs] = useState(examples);
   const [session] = useState(() =>
     openSession({
@@ -23,7 +25,7 @@ export function Explorer({ token, onRefused, onSignOut }: Props) {
       onRefused,
       onResult: (result) => {
         const id = createdIn(result);
-        if (id) setCreated(rememberCreated(sessionStorage, id));
+        if (id) setCreated(rememberCreated(storage, id));
       },
     }),
   );
@@ -40,13 +42,19 @@ export function Explorer({ token, onRefused, onSignOut }: Props) {
     };
   }, [session]);
 
+  // What was typed and answered belongs to whoever was signed in: it goes with the token.
+  const signOut = () => {
+    storage.close();
+    onSignOut();
+  };
+
   return (
     <main className="explorer">
       <h1 className="hidden">aicli-web explorer</h1>
       <GraphiQL
         fetcher={session.fetcher}
         defaultTabs={tabs}
-        storage={sessionStorage}
+        storage={storage}
         inputValueDeprecation
         schemaDescription
         defaultEditorToolsVisibility="variables"
@@ -55,7 +63,7 @@ export function Explorer({ token, onRefused, onSignOut }: Props) {
         <GraphiQL.Logo>
           <span className="session">
             {viewer && <span>{viewer}</span>}
-            <button type="button" onClick={onSignOut}>
+            <button type="button" onClick={signOut}>
               Sign out
             </button>
           </span>

@@ -1,6 +1,8 @@
 // The examples about one workspace need an id that exists only once somebody has made one. They begin with a placeholder that
 // says so; the ids of the workspaces made in this tab take its place, the newest first.
 
+import type { TabStorage } from './storage';
+
 const key = 'aicli.created';
 
 /** How many ids are remembered: enough to find the older ones in tabs that were not looked at since. */
@@ -10,7 +12,7 @@ const createdMax = 50;
 export const placeholder = 'Run CreateWorkspace first';
 
 /** The ids of the workspaces made in this tab, the newest last. */
-export function createdIds(storage: Storage): string[] {
+export function createdIds(storage: TabStorage): string[] {
   try {
     const ids: unknown = JSON.parse(storage.getItem(key) ?? '[]');
     return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : [];
@@ -20,7 +22,7 @@ export function createdIds(storage: Storage): string[] {
 }
 
 /** Adds an id and gives the list that is remembered from now on. */
-export function rememberCreated(storage: Storage, id: string): string[] {
+export function rememberCreated(storage: TabStorage, id: string): string[] {
   const ids = [...createdIds(storage).filter((known) => known !== id), id].slice(-createdMax);
   storage.setItem(key, JSON.stringify(ids));
   return ids;

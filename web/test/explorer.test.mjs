@@ -127,10 +127,13 @@ step('a mutation deletes it', async () => {
   await gone();
 });
 
-step('signing out forgets the token', async () => {
+step('signing out forgets the token, and what was typed a moment ago', async () => {
+  await page.clock.install();
+  await variables(JSON.stringify({ input: { id: name } }));
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Token').waitFor();
   await page.getByText('go run . token --user alice').waitFor();
+  await page.clock.runFor(5_000); // what GraphiQL had put off to write
   assert.equal(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage })), '{}');
 });
 

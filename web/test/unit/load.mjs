@@ -21,4 +21,10 @@ export class MemoryStorage {
   removeItem(key) {
     this.#items.delete(key);
   }
+  clear() {
+    this.#items.clear();
+  }
+  get length() {
+    return this.#items.size;
+  }
 }
