@@ -155,6 +155,7 @@ func (b *bench) later(ctx context.Context, s *server, made database) (results []
 		{what: "end", action: "die", state: "EXITED", change: func(ctx context.Context, id string) error { return b.engine.StopContainer(ctx, id, 0) }},
 	}
 	for turn := range turns {
+		before := frames.lastExit
 		for i := range changes {
 			c := &changes[i]
 			known, told := make(chan knowledge, 1), make(chan knowledge, 1)
@@ -166,6 +167,10 @@ func (b *bench) later(ctx context.Context, s *server, made database) (results []
 				return results, fmt.Errorf("%s %d of %d: %w", c.what, turn, turns, err)
 			}
 			c.later = append(c.later, t.at.Sub(k.at))
+		}
+		// The next turn begins when all is known of this one: else the engine still clears up while it is to start the container again.
+		if err := frames.untilExit(before); err != nil {
+			return results, fmt.Errorf("turn %d of %d: %w", turn, turns, err)
 		}
 	}
 	for _, c := range changes {
@@ -301,52 +306,76 @@ func knows(bare engine.EventStream, container, action string) knowledge {
 }
 
 // frames are what a client of the server reads of one workspace's status.
-type frames struct{ *websocket.Conn }
+type frames struct {
+	*websocket.Conn
 
-func (s *server) watch(ctx context.Context, id string) (frames, error) {
+	lastExit string // when the container last ended, as far as it is known how
+}
+
+func (s *server) watch(ctx context.Context, id string) (*frames, error) {
 	dialer := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}}
 	ws, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(s.address, "http")+"/graphql", nil)
 	if err != nil {
-		return frames{}, err
+		return nil, err
 	}
-	f := frames{ws}
+	f := &frames{Conn: ws}
 	err = errors.Join(response.Body.Close(), ws.SetReadDeadline(time.Now().Add(2*patience)),
 		ws.WriteJSON(map[string]any{"type": "connection_init", "payload": map[string]any{"Authorization": "Bearer " + s.token}}),
 		ws.WriteJSON(map[string]any{"type": "subscribe", "id": "status", "payload": map[string]any{
-			"query": `subscription($id: ID!) { workspaceStatus(id: $id) { status container { state } } }`, "variables": map[string]any{"id": id},
+			"query": `subscription($id: ID!) { workspaceStatus(id: $id) { container { state } lastExit { at } } }`, "variables": map[string]any{"id": id},
 		}}))
 	if err == nil {
-		err = f.until("EXITED").err
+		_, err = f.read()
 	}
 	if err != nil {
-		return f, errors.Join(err, ws.Close())
+		return nil, errors.Join(err, ws.Close())
 	}
 	return f, nil
 }
 
-// until reads until the container has a state.
-func (f frames) until(state string) knowledge {
-	for {
-		var m struct {
-			Type    string
-			Payload struct {
-				Data struct {
-					WorkspaceStatus struct{ Container struct{ State string } }
-				}
-				Errors []struct{ Message string }
+// frame is one of them.
+type frame struct {
+	Type    string
+	Payload struct {
+		Data struct {
+			WorkspaceStatus struct {
+				Container struct{ State string }
+				LastExit  struct{ At string }
 			}
 		}
-		err := f.ReadJSON(&m)
-		switch {
-		case err != nil:
-		case slices.Contains([]string{"error", "complete"}, m.Type) || len(m.Payload.Errors) > 0:
-			err = fmt.Errorf("the stream of a status ended: %+v", m)
-		case m.Type == "next" && m.Payload.Data.WorkspaceStatus.Container.State == state:
-		default:
-			continue
-		}
-		return knowledge{time.Now(), err}
+		Errors []struct{ Message string }
 	}
+}
+
+func (f *frames) read() (m frame, err error) {
+	for m.Type != "next" {
+		if err = f.ReadJSON(&m); err == nil && (slices.Contains([]string{"error", "complete"}, m.Type) || len(m.Payload.Errors) > 0) {
+			err = fmt.Errorf("the stream of a status ended: %+v", m)
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+	f.lastExit = m.Payload.Data.WorkspaceStatus.LastExit.At
+	return m, nil
+}
+
+// until reads until the container has a state.
+func (f *frames) until(state string) knowledge {
+	for {
+		m, err := f.read()
+		if err != nil || m.Payload.Data.WorkspaceStatus.Container.State == state {
+			return knowledge{time.Now(), err}
+		}
+	}
+}
+
+// untilExit reads until it is known how the container has ended since before.
+func (f *frames) untilExit(before string) (err error) {
+	for err == nil && f.lastExit == before {
+		_, err = f.read()
+	}
+	return err
 }
 
 // counter passes calls on to the engine and counts them.

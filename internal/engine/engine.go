@@ -221,13 +221,16 @@ type Enforced struct {
 	RestartPolicy   string
 }
 
-// Event says that something happened. It is a hint to look again: order and completeness are not promised across streams.
+// Event says that something happened. It is a hint to look again, but for the end of a container, which is over whatever comes after.
+// Order and completeness are not promised across streams.
 type Event struct {
 	At     time.Time
 	Kind   ObjectKind
 	Action string // the engine's word: create, start, die, oom, destroy, connect, …
 	ID     string // of the container or network
 	Labels Labels // of the container; networks may have none
+	// ExitCode comes with the end of a container (die), where the engine tells it.
+	ExitCode *int
 }
 
 // ObjectKind says what an event is about.

@@ -5,53 +5,55 @@ import (
 	"sync"
 )
 
-// agenda is what is to be looked at: each workspace once, however many events tell of it. One that is added while it is looked
-// at is looked at again. It holds no more than there are workspaces.
-type agenda struct {
+// agenda is what is to be done for workspaces: each once, however many events tell of it, with what was told of it last. One that
+// is added while it is being done is done again. It holds no more than there are workspaces.
+type agenda[T any] struct {
 	mu    sync.Mutex
 	more  *sync.Cond
 	queue []string
 	state map[string]stage
+	told  map[string]T
 }
 
 type stage int
 
 const (
 	waiting stage = iota + 1
-	looking
-	lookingAndWaiting
+	doing
+	doingAndWaiting
 )
 
-func newAgenda() *agenda {
-	a := &agenda{state: make(map[string]stage)}
+func newAgenda[T any]() *agenda[T] {
+	a := &agenda[T]{state: make(map[string]stage), told: make(map[string]T)}
 	a.more = sync.NewCond(&a.mu)
 	return a
 }
 
 // add ignores the empty id, which is what an unknown network has.
-func (a *agenda) add(id string) {
+func (a *agenda[T]) add(id string, told T) {
 	if id == "" {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.told[id] = told
 	switch a.state[id] {
-	case waiting, lookingAndWaiting:
-	case looking:
-		a.state[id] = lookingAndWaiting
+	case waiting, doingAndWaiting:
+	case doing:
+		a.state[id] = doingAndWaiting
 	default:
 		a.put(id)
 	}
 }
 
-func (a *agenda) put(id string) {
+func (a *agenda[T]) put(id string) {
 	a.state[id] = waiting
 	a.queue = append(a.queue, id)
 	a.more.Signal()
 }
 
 // take waits for the next one. Its done must be called.
-func (a *agenda) take(ctx context.Context) (string, error) {
+func (a *agenda[T]) take(ctx context.Context) (id string, told T, err error) {
 	stop := context.AfterFunc(ctx, func() {
 		a.mu.Lock() // else the broadcast could fall between the check and the wait
 		defer a.mu.Unlock()
@@ -64,18 +66,20 @@ func (a *agenda) take(ctx context.Context) (string, error) {
 		a.more.Wait()
 	}
 	if ctx.Err() != nil {
-		return "", ctx.Err()
+		return "", told, ctx.Err()
 	}
-	id := a.queue[0]
+	id = a.queue[0]
 	a.queue = a.queue[1:]
-	a.state[id] = looking
-	return id, nil
+	a.state[id] = doing
+	told = a.told[id]
+	delete(a.told, id)
+	return id, told, nil
 }
 
-func (a *agenda) done(id string) {
+func (a *agenda[T]) done(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state[id] == lookingAndWaiting {
+	if a.state[id] == doingAndWaiting {
 		a.put(id)
 		return
 	}

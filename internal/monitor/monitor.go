@@ -1,6 +1,7 @@
 // Package monitor reads the engine for everybody: whether it answers, what happens to our containers and networks, and what
 // they use. It owns one event stream, and one stream of readings for each workspace that somebody watches. An event is a
-// hint to look again: the monitor decides when to look, a Looker does, and what it saw is committed before anybody hears of it.
+// hint to look again: the monitor decides when to look, a Looker does, and what it saw is committed before anybody hears of it. The
+// end of a container is recorded by its event, and looked at after.
 package monitor
 
 import (
@@ -22,6 +23,7 @@ import (
 type Workspaces interface {
 	RecordEngine(h workspace.EngineHealth)
 	RecordOrphans(found []workspace.Orphan)
+	RecordEnd(ctx context.Context, id string, e workspace.End) error
 	Each(ctx context.Context, visit func(workspace.Workspace) error) error
 	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
 }
@@ -35,6 +37,8 @@ type Looker interface {
 const (
 	// lookers bounds the looks under way: an engine answers a few at once as fast as it can.
 	lookers = 4
+	// tellers bounds the ends of containers that are being recorded.
+	tellers = 2
 	// pingEvery is how often the engine is asked for a sign of life; a broken event stream tells of its end sooner.
 	pingEvery = 5 * time.Second
 	// pingLimit bounds one such question. An engine that is busy answers late.
@@ -65,7 +69,8 @@ type Options struct {
 // Monitor watches one engine. Run does the work; Sample and Samples may be called from anywhere.
 type Monitor struct {
 	Options
-	agenda *agenda
+	agenda *agenda[struct{}]      // workspaces to look at
+	ends   *agenda[workspace.End] // of containers, to record before that
 
 	// Of the goroutine of Run.
 	learn    *time.Timer       // fires when there is an unknown network to learn
@@ -85,7 +90,7 @@ func New(o Options) *Monitor {
 	learn := time.NewTimer(learnAfter)
 	learn.Stop()
 	return &Monitor{
-		Options: o, agenda: newAgenda(), networks: make(map[string]string), learn: learn, orphans: newOrphans(o.OrphanGrace),
+		Options: o, agenda: newAgenda[struct{}](), ends: newAgenda[workspace.End](), networks: make(map[string]string), learn: learn, orphans: newOrphans(o.OrphanGrace),
 		samples: hub.NewLatest[string](func(have, next workspace.Sample) bool { return next.At.After(have.At) }),
 		watches: make(map[string]*watch),
 	}
@@ -96,6 +101,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	for range lookers {
 		work.Go(func() { m.lookAgain(ctx) })
+	}
+	for range tellers {
+		work.Go(func() { m.tellEnds(ctx) })
 	}
 	work.Go(func() { m.discard(ctx) })
 	for complaint := ""; ctx.Err() == nil; {
@@ -119,7 +127,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 // lookAgain works on the agenda.
 func (m *Monitor) lookAgain(ctx context.Context) {
 	for {
-		id, err := m.agenda.take(ctx)
+		id, _, err := m.agenda.take(ctx)
 		if err != nil {
 			return
 		}
@@ -128,6 +136,21 @@ func (m *Monitor) lookAgain(ctx context.Context) {
 			m.Log.Warn("look at a workspace", "workspace_id", id, "error", err)
 		}
 		m.agenda.done(id)
+	}
+}
+
+// tellEnds records the ends of containers, and has them looked at.
+func (m *Monitor) tellEnds(ctx context.Context) {
+	for {
+		id, end, err := m.ends.take(ctx)
+		if err != nil {
+			return
+		}
+		if err := m.Workspaces.RecordEnd(ctx, id, end); err != nil && ctx.Err() == nil {
+			m.Log.Warn("record the end of a container", "workspace_id", id, "error", err)
+		}
+		m.agenda.add(id, struct{}{})
+		m.ends.done(id)
 	}
 }
 
@@ -225,19 +248,24 @@ var idle = map[string]bool{
 	"archive-path": true, "extract-to-dir": true, "kill": true,
 }
 
-// hint puts the workspace that an event is about on the agenda.
+// hint puts the workspace that an event is about on the agenda. The end of a container is more than a hint: it is over, whatever comes
+// after, and a look would have to wait until the engine has cleared up.
 func (m *Monitor) hint(e engine.Event) {
 	if e.At.After(m.last) {
 		m.last = e.At
 	}
 	if e.Kind == engine.ContainerObject {
-		if !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_") && !strings.HasPrefix(e.Action, "health_status") {
-			m.agenda.add(e.Labels[engine.LabelWorkspace])
+		id := e.Labels[engine.LabelWorkspace]
+		switch {
+		case e.Action == "die" && e.ExitCode != nil:
+			m.ends.add(id, workspace.End{ContainerID: e.ID, At: e.At.UTC(), Code: *e.ExitCode})
+		case !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_") && !strings.HasPrefix(e.Action, "health_status"):
+			m.agenda.add(id, struct{}{})
 		}
 		return
 	}
 	if id, known := m.networks[e.ID]; known {
-		m.agenda.add(id)
+		m.agenda.add(id, struct{}{})
 	} else if e.Action == "disconnect" { // its other events come of tasks, which record what they made
 		m.learn.Reset(learnAfter)
 	}
@@ -260,7 +288,7 @@ func (m *Monitor) compare(ctx context.Context) error {
 	census := isolation.NewCensus(containers, networks)
 	if err := m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
 		if differs(w.Observed, census.Account(w)) {
-			m.agenda.add(w.ID)
+			m.agenda.add(w.ID, struct{}{})
 		}
 		return nil
 	}); err != nil {
@@ -277,7 +305,7 @@ func (m *Monitor) compare(ctx context.Context) error {
 func differs(have workspace.Observed, l isolation.Listed) bool {
 	container := len(l.Containers) == 0
 	if c := have.Container; c != nil {
-		container = slices.ContainsFunc(l.Containers, func(s engine.Summary) bool { return s.ID == c.ID && workspace.ContainerState(s.State) == c.State })
+		container = !c.Ending && slices.ContainsFunc(l.Containers, func(s engine.Summary) bool { return s.ID == c.ID && workspace.ContainerState(s.State) == c.State })
 	}
 	network := len(l.Networks) == 0
 	if n := have.Network; n != nil {

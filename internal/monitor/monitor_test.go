@@ -62,6 +62,16 @@ func (d *desk) RecordOrphans(found []workspace.Orphan) {
 	d.orphans = found
 }
 
+// RecordEnd does what the real one does, but where it keeps it.
+func (d *desk) RecordEnd(_ context.Context, id string, e workspace.End) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	draft := workspace.NewDraft(d.all[id], nil, time.Now())
+	draft.End(e)
+	d.put(id, func(w *workspace.Workspace) { w.Observed = draft.Workspace.Observed })
+	return nil
+}
+
 func (d *desk) listed() []workspace.Orphan {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -203,6 +213,30 @@ func watchingThrough(t *testing.T, through func(*enginetest.Fake) engine.Engine,
 	})
 }
 
+// holder answers what a container is only once it may.
+type holder struct {
+	*enginetest.Fake
+
+	mu   sync.Mutex
+	held chan struct{}
+}
+
+func (h *holder) hold(until chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = until
+}
+
+func (h *holder) Container(ctx context.Context, id string) (engine.Container, error) {
+	h.mu.Lock()
+	held := h.held
+	h.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	return h.Fake.Container(ctx, id)
+}
+
 func (r *rig) must(err error) {
 	r.Helper()
 	if err != nil {
@@ -245,6 +279,40 @@ func TestMonitor(t *testing.T) {
 			synctest.Wait()
 			if got := r.state("ws_1"); got != workspace.ContainerExited {
 				r.Errorf("got %q", got)
+			}
+		})
+	})
+	t.Run("the end of a container is recorded while the engine still clears up, and looked at after", func(t *testing.T) {
+		holding := &holder{}
+		watchingThrough(t, func(fake *enginetest.Fake) engine.Engine {
+			holding.Fake = fake
+			return holding
+		}, func(r *rig, container string) {
+			advance(time.Second)
+			done := make(chan struct{})
+			holding.hold(done)
+			r.engine.Exit(container, 3)
+			synctest.Wait()
+			if c := r.get("ws_1").Observed.Container; c.State != workspace.ContainerExited || c.ExitCode != 3 || !c.Ending || r.looked() != 0 {
+				r.Errorf("got %+v after %d looks", c, r.looked())
+			}
+			close(done)
+			synctest.Wait()
+			if o := r.get("ws_1").Observed; o.State() != workspace.ContainerExited || o.Ending() || r.looked() != 1 {
+				r.Errorf("got %+v after %d looks", o.Container, r.looked())
+			}
+		})
+	})
+	t.Run("an end that nobody could look at is found by the next comparison", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.must(r.engine.StopContainer(r.Context(), container, 0))
+			synctest.Wait()
+			r.mu.Lock()
+			r.put("ws_1", func(w *workspace.Workspace) { w.Observed.Container.Ending = true })
+			r.mu.Unlock()
+			advance(resyncEvery + time.Second)
+			if o := r.get("ws_1").Observed; o.State() != workspace.ContainerExited || o.Ending() {
+				r.Errorf("got %+v", o.Container)
 			}
 		})
 	})
@@ -363,6 +431,7 @@ func TestHints(t *testing.T) {
 			learn bool
 		}{
 			{engine.Event{Kind: engine.ContainerObject, Action: "die", Labels: labels("ws_1")}, "ws_1", false},
+			{engine.Event{Kind: engine.ContainerObject, Action: "die", Labels: labels("ws_1"), ExitCode: new(0)}, "the end of ws_1", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "exec_start: sh", Labels: labels("ws_1")}, "", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "health_status: healthy", Labels: labels("ws_1")}, "", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "top", Labels: labels("ws_1")}, "", false},
@@ -371,7 +440,7 @@ func TestHints(t *testing.T) {
 			{engine.Event{Kind: engine.NetworkObject, Action: "connect", ID: "new"}, "", false},
 			{engine.Event{Kind: engine.NetworkObject, Action: "disconnect", ID: "new"}, "", true},
 		} {
-			m.agenda = newAgenda()
+			m.agenda, m.ends = newAgenda[struct{}](), newAgenda[workspace.End]()
 			m.hint(c.event)
 			m.hint(c.event) // a burst
 			advance(2 * learnAfter)
@@ -384,7 +453,11 @@ func TestHints(t *testing.T) {
 					more = false
 				}
 			}
-			if got := strings.Join(m.agenda.queue, " "); got != c.want || learn > 1 || (learn == 1) != c.learn {
+			got := strings.Join(m.agenda.queue, " ")
+			if ends := strings.Join(m.ends.queue, " "); ends != "" {
+				got += "the end of " + ends
+			}
+			if got != c.want || learn > 1 || (learn == 1) != c.learn {
 				t.Errorf("%s %s %s: %q is on the agenda, %d times to learn", c.event.Kind, c.event.Action, c.event.ID, got, learn)
 			}
 		}
@@ -392,31 +465,31 @@ func TestHints(t *testing.T) {
 }
 
 func TestAgenda(t *testing.T) {
-	a := newAgenda()
-	for range 3 {
-		a.add("ws_1")
-		a.add("")
+	a := newAgenda[int]()
+	for i := range 3 {
+		a.add("ws_1", i)
+		a.add("", i)
 	}
-	first, err := a.take(t.Context())
-	if err != nil || first != "ws_1" || len(a.queue) != 0 {
-		t.Fatalf("got %q, %v, and %v waits", first, err, a.queue)
+	first, told, err := a.take(t.Context())
+	if err != nil || first != "ws_1" || told != 2 || len(a.queue) != 0 {
+		t.Fatalf("got %q, %d, %v, and %v waits", first, told, err, a.queue)
 	}
-	a.add("ws_1")
-	a.add("ws_1")
+	a.add("ws_1", 3)
+	a.add("ws_1", 4)
 	if len(a.queue) != 0 {
 		t.Errorf("it is looked at twice at once")
 	}
 	a.done("ws_1")
-	if again, err := a.take(t.Context()); err != nil || again != "ws_1" || len(a.queue) != 0 {
-		t.Errorf("got %q, %v: what came while it was looked at wants one more look", again, err)
+	if again, told, err := a.take(t.Context()); err != nil || again != "ws_1" || told != 4 || len(a.queue) != 0 {
+		t.Errorf("got %q, %d, %v: what came while it was looked at wants one more look", again, told, err)
 	}
 	a.done("ws_1")
-	if len(a.state) != 0 {
-		t.Errorf("%v is kept", a.state)
+	if len(a.state)+len(a.told) != 0 {
+		t.Errorf("%v and %v are kept", a.state, a.told)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.take(ended); err == nil {
+	if _, _, err := a.take(ended); err == nil {
 		t.Error("it gives something after the end")
 	}
 }

@@ -100,9 +100,32 @@ func (d *Draft) Observe(seen Observed) {
 	if c == nil || c.FinishedAt == nil || (c.State != ContainerExited && c.State != ContainerDead) || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
 		return
 	}
-	w.LastExit = &Exit{Code: c.ExitCode, OOMKilled: c.OOMKilled, At: *c.FinishedAt, LogTail: tail}
+	w.LastExit = new(c.exit())
+	w.LastExit.LogTail = tail
+}
+
+// exit is how a container ended that has.
+func (c *Container) exit() Exit {
+	e := Exit{Code: c.ExitCode, OOMKilled: c.OOMKilled, At: *c.FinishedAt}
 	if c.StartedAt != nil {
-		w.LastExit.Ran = max(0, c.FinishedAt.Sub(*c.StartedAt))
+		e.Ran = max(0, c.FinishedAt.Sub(*c.StartedAt))
+	}
+	return e
+}
+
+// End takes in that the container that was seen to run has ended. An engine tells of that before it has cleared up, and cannot be asked
+// how it ended until then: who looks then finds out, and recovery begins.
+func (d *Draft) End(e End) {
+	w := &d.Workspace
+	c := w.Observed.Container
+	if c == nil || c.ID != e.ContainerID || c.State != ContainerRunning && c.State != ContainerPaused || c.StartedAt == nil || !e.At.After(*c.StartedAt) {
+		return // it is known, or what was seen since counts
+	}
+	ended := *c
+	ended.State, ended.FinishedAt, ended.ExitCode, ended.Ending = ContainerExited, &e.At, e.Code, true
+	w.Observed.Container = &ended
+	if w.DesiredState == WantRunning {
+		w.Failure = nil // as Observe does
 	}
 }
 
@@ -111,6 +134,7 @@ func (d *Draft) Observe(seen Observed) {
 //	container                    network          verb
 //	none, dead                   any              RECREATE
 //	created, exited              any              RESTART
+//	exited, and ending           any              none
 //	paused                       any              SYNC, which lets it go on
 //	running                      gone, or off it  SYNC, which makes and connects it
 //	running                      on it            none
@@ -124,7 +148,9 @@ func ailment(o Observed) (verb task.Type, why string) {
 	case ContainerCreated:
 		return task.Restart, "The container was never started."
 	case ContainerExited:
-		return task.Restart, "The container exited."
+		if !o.Ending() {
+			return task.Restart, "The container exited."
+		}
 	case ContainerPaused:
 		return task.Sync, "The container was paused outside this server."
 	case ContainerRunning:
@@ -216,7 +242,11 @@ func recovers(t task.Task) bool { return t.Params.Recovery }
 func whyRecovering(w Workspace, live []task.Task) string {
 	const clock = "15:04:05 MST"
 	t := find(live, recovers)
-	if t == nil {
+	switch {
+	case t != nil:
+	case w.Observed.Ending():
+		return "The container " + w.Observed.Container.exit().String() + ". What is done about it follows."
+	default:
 		return "The engine is starting or removing the container."
 	}
 	at := "under way"

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ var dayOne = time.Date(2026, 1, 1, 14, 0, 0, 0, time.UTC)
 func TestAilment(t *testing.T) {
 	for _, c := range []struct {
 		state         ContainerState
+		ending        bool
 		on, gone, off task.Type // its network, that is gone, that it is not on
 	}{
 		{state: NoContainer, on: task.Recreate, gone: task.Recreate, off: task.Recreate},
@@ -25,6 +27,7 @@ func TestAilment(t *testing.T) {
 		{state: ContainerRunning, gone: task.Sync, off: task.Sync},
 		{state: ContainerRestarting},
 		{state: ContainerRemoving},
+		{state: ContainerExited, ending: true},
 	} {
 		for network, want := range map[string]task.Type{"on": c.on, "gone": c.gone, "off": c.off} {
 			o := Observed{Network: &Network{ID: "n"}, Detached: network == "off"}
@@ -32,7 +35,7 @@ func TestAilment(t *testing.T) {
 				o.Network = nil
 			}
 			if c.state != NoContainer {
-				o.Container = &Container{State: c.state}
+				o.Container = &Container{State: c.state, Ending: c.ending}
 			}
 			if got, why := ailment(o); got != want || (why == "") != (want == "") {
 				t.Errorf("%s, network %s: got %q (%s), want %q", c.state, network, got, why, want)
@@ -175,6 +178,54 @@ func TestRecovery(t *testing.T) {
 		p.is(Recovering, "exited with code 137 after 1m0s: killed, out of memory")
 		if e := p.w.LastExit; e.Signal() != "SIGKILL" || !e.OOMKilled || fmt.Sprint(e.LogTail) != "[bye]" || !e.At.Equal(p.now) {
 			t.Errorf("got %+v", e)
+		}
+	})
+	t.Run("an end that an event tells is told at once, and seen to when it is known how it ended", func(t *testing.T) {
+		p := newPatient(t, three)
+		p.w.Observed.Container.ID = "c"
+		end := func(after time.Duration, e End) {
+			t.Helper()
+			p.change(after, func(d *Draft) {
+				e.At = d.Now()
+				d.End(e)
+			})
+		}
+		before := p.w.Observed
+		end(0, End{ContainerID: "c", Code: 3})               // of the run before
+		end(time.Second, End{ContainerID: "other", Code: 3}) // of another container
+		if p.is(Active); !reflect.DeepEqual(p.w.Observed, before) {
+			t.Errorf("got %+v", p.w.Observed.Container)
+		}
+		end(2*time.Second, End{ContainerID: "c", Code: 137})
+		p.is(Recovering, "exited with code 137 after 3s: killed. What")
+		if c := p.w.Observed.Container; c.State != ContainerExited || c.ExitCode != 137 || before.Container.State != ContainerRunning || p.w.LastExit != nil || len(p.live) > 0 {
+			t.Errorf("got %+v, last exit %+v, tasks %+v, and before it %+v", c, p.w.LastExit, p.live, before.Container)
+		}
+		version := p.w.Version
+		end(time.Second, End{ContainerID: "c", Code: 137})
+		if p.w.Version != version {
+			t.Error("an end that is told twice changes something")
+		}
+		p.see(0, func(o *Observed) {
+			o.Container.OOMKilled, o.Container.Ending, o.Tail = true, false, []string{"bye"}
+		})
+		p.is(Recovering, "exited with code 137 after 3s: killed, out of memory", "Try 1 of 3")
+		if e := p.w.LastExit; e == nil || fmt.Sprint(e.LogTail) != "[bye]" || len(p.live) != 1 {
+			t.Errorf("last exit %+v, tasks %+v", e, p.live)
+		}
+	})
+	t.Run("an end that is told of what somebody stops, restarts or has failed at changes no more than the container", func(t *testing.T) {
+		for verb, want := range map[task.Type]Status{task.Stop: Inactive, task.Restart: Starting, task.Sync: Recovering} {
+			p := newPatient(t, three)
+			p.w.Observed.Container.ID = "c"
+			p.ask(verb)
+			if verb == task.Sync {
+				p.run(true)
+			}
+			p.change(time.Minute, func(d *Draft) { d.End(End{ContainerID: "c", At: d.Now()}) })
+			if p.is(want); p.w.Observed.State() != ContainerExited {
+				t.Errorf("%s: got %+v", verb, p.w.Observed.Container)
+			}
 		}
 	})
 	t.Run("what is gone or dead is made again", func(t *testing.T) {

@@ -180,6 +180,18 @@ func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspa
 	return ch.Workspace, err
 }
 
+// RecordEnd takes in that the container of a workspace has ended, as an event told; one that is gone is nobody's any more.
+func (s *Service) RecordEnd(ctx context.Context, id string, e End) error {
+	_, err := s.update(ctx, id, func(d *Draft) error {
+		d.End(e)
+		return nil
+	})
+	if CodeOf(err) == NotFound {
+		return nil
+	}
+	return err
+}
+
 // Get finds a workspace without asking who wants it: for tasks and the monitor.
 func (s *Service) Get(ctx context.Context, id string) (Workspace, error) {
 	return s.store.Workspace(ctx, id)

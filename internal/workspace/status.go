@@ -26,6 +26,7 @@ const (
 type Facts struct {
 	Desired    DesiredState
 	State      ContainerState
+	Ending     bool // it ended a moment ago, and how will be known in another
 	Making     bool // a live task makes or starts the container
 	Halting    bool // a live task stops it
 	Recovering bool // a live task of recovery is to make it run
@@ -40,8 +41,8 @@ type Facts struct {
 //	RUNNING  none                              making      PENDING
 //	RUNNING  any other                         making      STARTING
 //	RUNNING  none or any other                 recovering  RECOVERING
-//	RUNNING  restarting, being removed         none        RECOVERING (the engine is at it)
-//	RUNNING  restarting, being removed         failed      FAILED
+//	RUNNING  restarting, ending, being removed none        RECOVERING (the engine is at it)
+//	RUNNING  restarting, ending, being removed failed      FAILED
 //	RUNNING  none or any other                 none        FAILED
 //	STOPPED  running, paused, restarting       halting     STOPPING
 //	STOPPED  running, paused, restarting       failed      FAILED
@@ -70,7 +71,7 @@ func statusWanted(f Facts) Status {
 		return Pending
 	case f.Making:
 		return Starting
-	case f.Recovering, !f.Failed && (f.State == ContainerRestarting || f.State == ContainerRemoving):
+	case f.Recovering, !f.Failed && (f.Ending || f.State == ContainerRestarting || f.State == ContainerRemoving):
 		return Recovering
 	default:
 		return Failing
@@ -104,7 +105,7 @@ func statusUnwanted(f Facts) Status {
 
 // factsOf gathers what the status of w depends on. live are its live tasks.
 func factsOf(w Workspace, live []task.Task) Facts {
-	f := Facts{Desired: w.DesiredState, State: w.Observed.State(), Failed: w.Failure != nil || w.DesiredState == WantRunning && w.Recovery.GaveUp}
+	f := Facts{Desired: w.DesiredState, State: w.Observed.State(), Ending: w.Observed.Ending(), Failed: w.Failure != nil || w.DesiredState == WantRunning && w.Recovery.GaveUp}
 	for _, t := range live {
 		switch {
 		case t.Params.Recovery:

@@ -74,6 +74,14 @@ func TestStatusOf(t *testing.T) {
 				if got := StatusOf(f); got != want {
 					t.Errorf("%+v: got %s, want %s", f, got, want)
 				}
+				if f.Desired == WantDeleted || state != ContainerExited {
+					continue
+				}
+				f.Ending = true // is as if it were being removed: the engine is at it
+				if got, want := StatusOf(f), statusRows[f.Desired][ContainerRemoving][bits]; got != want {
+					t.Errorf("%+v: got %s, want %s", f, got, want)
+				}
+				f.Ending = false
 			}
 		}
 	}

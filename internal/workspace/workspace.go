@@ -111,6 +111,9 @@ func (o Observed) State() ContainerState {
 	return o.Container.State
 }
 
+// Ending reports whether the container has ended and how is not known in full.
+func (o Observed) Ending() bool { return o.Container != nil && o.Container.Ending }
+
 // Container is what the engine said of the container.
 type Container struct {
 	ID         string         `json:"id"`
@@ -121,8 +124,17 @@ type Container struct {
 	FinishedAt *time.Time     `json:"finishedAt,omitempty"`
 	ExitCode   int            `json:"exitCode,omitempty"` // of the last run; meaningless without FinishedAt
 	OOMKilled  bool           `json:"oomKilled,omitempty"`
-	Error      string         `json:"error,omitempty"` // the engine's own word
-	Enforced   Enforced       `json:"enforced"`
+	// Ending: an event told of its end, and how it ended is not known in full before it is looked at.
+	Ending   bool     `json:"ending,omitempty"`
+	Error    string   `json:"error,omitempty"` // the engine's own word
+	Enforced Enforced `json:"enforced"`
+}
+
+// End is the end of a container, as an event of the engine tells it.
+type End struct {
+	ContainerID string
+	At          time.Time // by the engine's clock
+	Code        int
 }
 
 // Network is the workspace's own network as the engine has it.

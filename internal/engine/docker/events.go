@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -173,6 +174,11 @@ func toEvent(message *dockerevents.Message) engine.Event {
 	}
 	if event.Kind == engine.ContainerObject {
 		event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name
+	}
+	if event.Kind == engine.ContainerObject && message.Action == dockerevents.ActionDie {
+		if code, err := strconv.Atoi(message.Actor.Attributes["exitCode"]); err == nil {
+			event.ExitCode = &code
+		}
 	}
 	return event
 }

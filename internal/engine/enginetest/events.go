@@ -116,12 +116,11 @@ func (s *stream) Close() {
 }
 
 func (f *Fake) publishContainer(action string, c *container) {
-	f.publish(published{
-		labels: c.spec.Labels,
-		Event: engine.Event{
-			At: time.Now(), Kind: engine.ContainerObject, Action: action, ID: c.id, Labels: c.spec.Labels,
-		},
-	})
+	e := engine.Event{At: time.Now(), Kind: engine.ContainerObject, Action: action, ID: c.id, Labels: c.spec.Labels}
+	if action == "die" {
+		e.ExitCode = new(c.exitCode)
+	}
+	f.publish(published{labels: c.spec.Labels, Event: e})
 }
 
 func (f *Fake) publishNetwork(action string, n *network) {

@@ -27,8 +27,11 @@ func exerciseRuns(run runner) {
 		spec.Entrypoint = []string{"sh", "-c", "exit 7"}
 		stream := b.events()
 		id := b.started(spec)
-		b.until(stream, id, "die")
+		died := b.until(stream, id, "die")
 		c := b.inState(id, engine.Exited)
+		if died.ExitCode == nil || *died.ExitCode != 7 || !died.At.After(c.StartedAt) {
+			b.Errorf("started at %s, and got %+v", c.StartedAt, died)
+		}
 		if c.ExitCode != 7 || c.OOMKilled || c.FinishedAt.IsZero() || c.FinishedAt.Before(c.StartedAt) {
 			b.Errorf("got %+v", c)
 		}
