@@ -61,7 +61,7 @@ func (*serveCommand) Help() string { return config.Help() }
 type migrateCommand struct{}
 
 type doctorCommand struct {
-	Orphans bool `help:"List also the containers and networks of this installation that no workspace knows of."`
+	Orphans bool `help:"List also the containers, networks and subnets of this installation that no workspace knows of."`
 }
 
 type tokenCommand struct {
@@ -198,13 +198,16 @@ func orphanFindings(ctx context.Context, c config.Config, e engine.Engine) []doc
 	case err != nil:
 		return []doctor.Finding{{Verdict: doctor.Bad, Subject: subject, Text: fmt.Sprintf("They cannot be told: %v", err)}}
 	case len(orphans) == 0:
-		return []doctor.Finding{{Verdict: doctor.OK, Subject: subject, Text: "The engine has nothing that no workspace knows of."}}
+		return []doctor.Finding{{Verdict: doctor.OK, Subject: subject, Text: "There is nothing that no workspace knows of."}}
 	}
 	findings := make([]doctor.Finding, 0, len(orphans))
 	for _, o := range orphans {
+		what := fmt.Sprintf("%s %s", strings.ToLower(string(o.Kind)), o.Name)
+		if o.ID != o.Name {
+			what += fmt.Sprintf(" (%.12s)", o.ID)
+		}
 		findings = append(findings, doctor.Finding{Verdict: doctor.Note, Subject: subject, Text: fmt.Sprintf(
-			"No workspace knows of the %s %s (%.12s) of %s. A running server removes it %s after finding it (AICLI_ORPHAN_GRACE).",
-			strings.ToLower(string(o.Kind)), o.Name, o.ID, o.WorkspaceID, c.OrphanGrace)})
+			"No workspace knows of the %s of %s. A running server removes it %s after finding it (AICLI_ORPHAN_GRACE).", what, o.WorkspaceID, c.OrphanGrace)})
 	}
 	return findings
 }
@@ -236,11 +239,14 @@ func findOrphans(ctx context.Context, c config.Config, e engine.Engine) (_ []wor
 	census := isolation.NewCensus(containers, networks)
 	rows := workspace.NewService(db, nil, workspace.Config{Log: slog.New(slog.DiscardHandler)})
 	defer rows.Close()
-	err = rows.Each(ctx, func(w workspace.Workspace) error {
+	if err := rows.Each(ctx, func(w workspace.Workspace) error {
 		census.Account(w)
 		return nil
-	})
-	return census.Orphans(), err
+	}); err != nil {
+		return nil, err
+	}
+	lost, err := rows.LostSubnets(ctx)
+	return append(census.Orphans(), lost...), err
 }
 
 func explorerFinding() doctor.Finding {

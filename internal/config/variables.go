@@ -128,7 +128,7 @@ func workVariables() []variable {
 			show: func(c Config) string { return c.Resync.String() },
 		},
 		{
-			name: "AICLI_ORPHAN_GRACE", help: "How long containers and networks of this installation that no workspace knows of are left, before they are removed.",
+			name: "AICLI_ORPHAN_GRACE", help: "How long containers, networks and subnets of this installation that no workspace knows of are left, before they are removed.",
 			accepts: "a duration from 0s to 720h, for example 10m",
 			shown:   "10m", fallback: literal("10m"),
 			set:  func(c *Config, v string) error { return assign(&c.OrphanGrace, v, span(0, orphanGraceMax)) },

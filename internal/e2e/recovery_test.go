@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"database/sql"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +175,24 @@ func TestRecovery(t *testing.T) {
 		}
 		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		h.nothingLeft(id)
+	})
+	t.Run("what a workspace had whose row was lost is removed after the grace", func(t *testing.T) {
+		id := ann.must("create", map[string]any{"name": "lost"}).Workspace.ID
+		ann.status(id).until("ACTIVE")
+		db, err := sql.Open("sqlite", filepath.Join(h.data, "aicli.db")+"?_pragma=busy_timeout(10000)") // and with no regard to foreign keys
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		if _, err := db.ExecContext(t.Context(), "DELETE FROM workspaces WHERE id = ?", id); err != nil {
+			t.Fatal(err)
+		}
+		waitUntil(t, func() bool {
+			containers, networks := h.left(id)
+			var kept int
+			err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM subnets WHERE workspace_id = ?", id).Scan(&kept)
+			return err == nil && len(containers)+len(networks)+kept == 0
+		})
 	})
 	t.Run("what no workspace knows of is removed after the grace, and what others have made is not", func(t *testing.T) {
 		id := ann.must("create", map[string]any{"name": "with labels"}).Workspace.ID

@@ -24,6 +24,7 @@ type Workspaces interface {
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
+	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
 }
 
 // Projects makes project directories and says where they are on the host.
@@ -166,6 +167,8 @@ func (l *Lifecycle) Discard(ctx context.Context, o workspace.Orphan) error {
 	switch {
 	case err != nil || known:
 		return err
+	case o.Kind == workspace.OrphanSubnet:
+		return l.workspaces.ReleaseSubnet(ctx, o)
 	case o.Kind == workspace.OrphanContainer:
 		return l.engine.RemoveContainer(ctx, o.ID)
 	default:

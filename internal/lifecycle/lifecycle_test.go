@@ -20,6 +20,8 @@ type desk struct {
 	w     workspace.Workspace
 	moves [][]netip.Prefix // what was taken, each time it had to move
 	known bool             // whether a row knows what is taken for an orphan
+
+	released []string // subnets, by workspace
 }
 
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
@@ -36,6 +38,11 @@ func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (wo
 }
 
 func (d *desk) Known(context.Context, workspace.Orphan) (bool, error) { return d.known, nil }
+
+func (d *desk) ReleaseSubnet(_ context.Context, o workspace.Orphan) error {
+	d.released = append(d.released, o.WorkspaceID)
+	return nil
+}
 
 type projects struct{}
 
@@ -265,15 +272,15 @@ func TestAnOrphanIsRemovedUnlessARowKnowsIt(t *testing.T) {
 	}
 	for _, known := range []bool{true, false} {
 		d.known = known
-		for _, o := range []workspace.Orphan{{Kind: workspace.OrphanContainer, ID: container}, {Kind: workspace.OrphanNetwork, ID: network}} {
+		for _, o := range []workspace.Orphan{{Kind: workspace.OrphanContainer, ID: container}, {Kind: workspace.OrphanNetwork, ID: network}, {Kind: workspace.OrphanSubnet, WorkspaceID: "ws_2"}} {
 			if err := l.Discard(t.Context(), o); err != nil {
 				t.Error(err)
 			}
 		}
 		_, err := fake.Container(t.Context(), container)
 		networks, listErr := fake.Networks(t.Context(), nil)
-		if (err == nil) != known || listErr != nil || (len(networks) == 1) != known {
-			t.Errorf("known %t: got %v, %+v, %v", known, err, networks, listErr)
+		if (err == nil) != known || listErr != nil || (len(networks) == 1) != known || (len(d.released) == 0) != known {
+			t.Errorf("known %t: got %v, %+v, %v, released %v", known, err, networks, listErr, d.released)
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 type Workspaces interface {
 	RecordEngine(h workspace.EngineHealth)
 	RecordOrphans(found []workspace.Orphan)
+	LostSubnets(ctx context.Context) ([]workspace.Orphan, error)
 	RecordEnd(ctx context.Context, id string, e workspace.End) error
 	Each(ctx context.Context, visit func(workspace.Workspace) error) error
 	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
@@ -286,18 +287,23 @@ func (m *Monitor) compare(ctx context.Context) error {
 		m.networks[n.ID] = n.Labels[engine.LabelWorkspace]
 	}
 	census := isolation.NewCensus(containers, networks)
-	if err := m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
+	err = m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
 		if differs(w.Observed, census.Account(w)) {
 			m.agenda.add(w.ID, struct{}{})
 		}
 		return nil
-	}); err != nil {
+	})
+	var lost []workspace.Orphan
+	if err == nil {
+		lost, err = m.Workspaces.LostSubnets(ctx)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			m.Log.Error("compare workspaces with the engine", "error", err) // the database's fault, not the engine's
 		}
 		return nil // nobody knows what has no row
 	}
-	m.Workspaces.RecordOrphans(m.orphans.found(census.Orphans(), time.Now()))
+	m.Workspaces.RecordOrphans(m.orphans.found(append(census.Orphans(), lost...), time.Now()))
 	return nil
 }
 

@@ -46,6 +46,7 @@ type desk struct {
 	faults int // of Watch, still to come
 
 	orphans []workspace.Orphan
+	lost    []workspace.Orphan // subnets that no row knows
 }
 
 func (d *desk) RecordEngine(h workspace.EngineHealth) {
@@ -78,7 +79,19 @@ func (d *desk) listed() []workspace.Orphan {
 	return d.orphans
 }
 
+func (d *desk) LostSubnets(context.Context) ([]workspace.Orphan, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost, nil
+}
+
 func (d *desk) Discard(ctx context.Context, o workspace.Orphan) error {
+	if o.Kind == workspace.OrphanSubnet {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.lost = nil
+		return nil
+	}
 	if o.Kind == workspace.OrphanContainer {
 		return d.engine.RemoveContainer(ctx, o.ID)
 	}
@@ -397,22 +410,31 @@ func TestOrphans(t *testing.T) {
 			r.must(r.engine.StartContainer(r.Context(), id))
 		}
 		r.engine.Twin(engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.32/28", Labels: labels("ws_1")})
+		r.mu.Lock()
+		r.lost = []workspace.Orphan{{Kind: workspace.OrphanSubnet, ID: "10.213.0.48/28", WorkspaceID: "ws_3"}}
+		r.mu.Unlock()
 
 		advance(resyncEvery + time.Second)
 		var kinds []string
 		for _, o := range r.listed() {
 			kinds = append(kinds, fmt.Sprint(o.Kind, " ", o.WorkspaceID, " ", o.RemoveAt.Sub(o.Since)))
 		}
-		if got, want := strings.Join(kinds, ", "), "CONTAINER ws_2 5m0s, NETWORK ws_1 5m0s, NETWORK ws_2 5m0s"; got != want {
+		if got, want := strings.Join(kinds, ", "), "CONTAINER ws_2 5m0s, NETWORK ws_1 5m0s, NETWORK ws_2 5m0s, SUBNET ws_3 5m0s"; got != want {
 			r.Errorf("got %s, want %s", got, want)
 		}
 		advance(grace - resyncEvery)
 		if c, n := known(r); c != 3 || n != 3 {
 			r.Errorf("within the grace %d containers and %d networks are left", c, n)
 		}
+		if lost, err := r.LostSubnets(r.Context()); err != nil || len(lost) != 1 {
+			r.Errorf("within the grace %v are left (%v)", lost, err)
+		}
 		advance(2 * resyncEvery)
 		if c, n := known(r); c != 2 || n != 1 { // ours and the copy, and our network
 			r.Errorf("after the grace %d containers and %d networks are left", c, n)
+		}
+		if lost, err := r.LostSubnets(r.Context()); err != nil || len(lost) != 0 {
+			r.Errorf("after the grace %v are left (%v)", lost, err)
 		}
 		advance(2 * resyncEvery)
 		if left := r.listed(); len(left) != 0 || r.state("ws_1") != workspace.ContainerRunning {

@@ -145,6 +145,9 @@ func (w *world) converge() {
 	w.rest()
 	w.sweep()
 	w.check()
+	if lost, err := w.any().LostSubnets(w.Context()); err != nil || len(lost) > 0 {
+		w.Errorf("addresses are kept for nobody: %v, %v", lost, err)
+	}
 	for id, b := range w.batches {
 		if b.Status == workspace.BatchRunning {
 			w.Errorf("%s still runs: %+v", id, b)

@@ -104,6 +104,13 @@ func (d desk) Known(ctx context.Context, o workspace.Orphan) (bool, error) {
 	return d.server.Service.Known(ctx, o)
 }
 
+func (d desk) ReleaseSubnet(ctx context.Context, o workspace.Orphan) error {
+	if err := d.server.reach(); err != nil {
+		return err
+	}
+	return d.server.Service.ReleaseSubnet(ctx, o)
+}
+
 // projects are directories that are always there.
 type projects struct{}
 

@@ -272,6 +272,48 @@ func TestSubnets(t *testing.T) {
 	})
 }
 
+// TestLostSubnets loses a row as a client does that does not heed foreign keys.
+func TestLostSubnets(t *testing.T) {
+	without := map[store.Dialect][2]string{
+		store.SQLite:   {"PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON"},
+		store.Postgres: {"ALTER TABLE workspaces DISABLE TRIGGER ALL", "ALTER TABLE workspaces ENABLE TRIGGER ALL"},
+	}
+	for dialect, statements := range without {
+		t.Run(string(dialect), func(t *testing.T) {
+			db, _ := storetest.Open(t, dialect)
+			kept, lost := add(t, db, "ann", "kept").Workspace, add(t, db, "ann", "lost").Workspace
+			found := func() string {
+				t.Helper()
+				all, err := db.LostSubnets(t.Context(), 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return fmt.Sprint(all)
+			}
+			if got := found(); got != "map[]" {
+				t.Errorf("got %s before anything is lost", got)
+			}
+			for _, statement := range []string{statements[0], "DELETE FROM workspaces WHERE id = '" + lost.ID + "'", statements[1]} {
+				if err := db.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, want := found(), fmt.Sprint(map[string]string{lost.ID: lost.Subnet}); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			for _, id := range []string{kept.ID, lost.ID} { // that of one that has its row is not given back
+				if err := db.ReleaseSubnet(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			}
+			still, err := db.Workspace(t.Context(), kept.ID)
+			if next := add(t, db, "ann", "next").Workspace; found() != "map[]" || err != nil || still.Subnet != kept.Subnet || next.Subnet != lost.Subnet {
+				t.Errorf("%s is left; %s is kept (%v), and the next has %s", found(), still.Subnet, err, next.Subnet)
+			}
+		})
+	}
+}
+
 func TestPages(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
 		for i := range 7 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -59,6 +60,32 @@ type subnetRow struct {
 }
 
 func (subnetRow) TableName() string { return "subnets" }
+
+// lost selects the subnets of workspaces that have no row: the foreign key leaves none, but a client that does not heed it does.
+func lost(tx *gorm.DB) *gorm.DB {
+	return tx.Table("subnets").Where("workspace_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = subnets.workspace_id)")
+}
+
+// LostSubnets are those of workspaces that have no row.
+func (db *DB) LostSubnets(ctx context.Context, limit int) (map[string]string, error) {
+	var rows []struct {
+		Slot        int64
+		WorkspaceID string
+	}
+	if err := lost(db.read.WithContext(ctx)).Limit(limit).Find(&rows).Error; err != nil {
+		return nil, wrap("find lost subnets", err)
+	}
+	found := make(map[string]string, len(rows))
+	for _, r := range rows {
+		found[r.WorkspaceID] = subnetOf(r.Slot).String()
+	}
+	return found, nil
+}
+
+// ReleaseSubnet gives one of them back.
+func (db *DB) ReleaseSubnet(ctx context.Context, id string) error {
+	return wrap("release a subnet", lost(db.write.WithContext(ctx)).Where("workspace_id = ?", id).Delete(nil).Error)
+}
 
 // reserve takes the lowest free subnet of the pool for a workspace.
 func (db *DB) reserve(tx *gorm.DB, id string, pool netip.Prefix) (int64, error) {

@@ -2,15 +2,17 @@ package workspace
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
-// Orphan is something that the engine has of this installation and that no row knows: a call of a server that was killed has made it
-// late, or the row was lost. It is removed after a grace period.
+// Orphan is something that the engine has of this installation, or addresses that are kept, and that no row knows: a call of a server that
+// was killed has made it late, or the row was lost. It is removed after a grace period.
 type Orphan struct {
 	Kind        OrphanKind
-	ID, Name    string // the engine's
-	WorkspaceID string // that its label names
+	ID, Name    string // the engine's; of a subnet both are its CIDR
+	WorkspaceID string // that its label names, or that it was kept for
 	Since       time.Time
 	RemoveAt    time.Time
 }
@@ -22,6 +24,7 @@ type OrphanKind string
 const (
 	OrphanContainer OrphanKind = "CONTAINER"
 	OrphanNetwork   OrphanKind = "NETWORK"
+	OrphanSubnet    OrphanKind = "SUBNET"
 )
 
 // RecordOrphans takes in what was found at the last comparison with the engine.
@@ -39,6 +42,21 @@ func (s *Service) Orphans(actor Actor) ([]Orphan, error) {
 	return found[:min(len(found), orphansShown)], nil
 }
 
+// LostSubnets are the addresses that are kept for workspaces whose row was lost.
+func (s *Service) LostSubnets(ctx context.Context) (lost []Orphan, err error) {
+	kept, err := s.store.LostSubnets(ctx, orphansShown)
+	for id, subnet := range kept {
+		lost = append(lost, Orphan{Kind: OrphanSubnet, ID: subnet, Name: subnet, WorkspaceID: id})
+	}
+	slices.SortFunc(lost, func(a, b Orphan) int { return strings.Compare(a.WorkspaceID, b.WorkspaceID) })
+	return lost, err
+}
+
+// ReleaseSubnet gives addresses back that were kept for a workspace whose row was lost.
+func (s *Service) ReleaseSubnet(ctx context.Context, o Orphan) error {
+	return s.store.ReleaseSubnet(ctx, o.WorkspaceID)
+}
+
 // Known reports whether a row knows an orphan after all, or has a task that will see to it.
 func (s *Service) Known(ctx context.Context, o Orphan) (bool, error) {
 	w, err := s.store.Workspace(ctx, o.WorkspaceID)
@@ -48,5 +66,5 @@ func (s *Service) Known(ctx context.Context, o Orphan) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	return w.ActiveTaskCount > 0 || o.Kind == OrphanContainer || w.Observed.Network == nil || w.Observed.Network.ID == o.ID, nil
+	return w.ActiveTaskCount > 0 || o.Kind != OrphanNetwork || w.Observed.Network == nil || w.Observed.Network.ID == o.ID, nil
 }
