@@ -17,7 +17,10 @@ type line struct {
 	chance *chance
 	faults *atomic.Int32 // per cent of the calls that fail
 	dead   atomic.Bool
-	stall  func() // waits while the server stands still
+	slow   time.Duration // that a call takes at most, before and after its effect
+	now    atomic.Int32  // calls under way
+	most   atomic.Int32  // of them at once
+	stall  func()        // waits while the server stands still
 	late   func(spec engine.NetworkSpec)
 }
 
@@ -27,10 +30,16 @@ var kinds = []engine.Kind{
 }
 
 func (l *line) call(ctx context.Context, do func() error) error {
+	defer l.now.Add(-1)
+	for now := l.now.Add(1); ; {
+		if most := l.most.Load(); now <= most || l.most.CompareAndSwap(most, now) {
+			break
+		}
+	}
 	fails := l.chance.n(100) < int(l.faults.Load())
 	before := l.chance.n(2) == 0
 	fault := enginetest.Fault(kinds[l.chance.n(len(kinds))])
-	if err := pass(ctx, l.chance.between(time.Millisecond, 200*time.Millisecond)); err != nil {
+	if err := pass(ctx, l.chance.between(time.Millisecond, l.slow)); err != nil {
 		return err
 	}
 	if l.dead.Load() && before || fails && before {
@@ -38,7 +47,7 @@ func (l *line) call(ctx context.Context, do func() error) error {
 	}
 	err := do()
 	l.stall()
-	if late := pass(ctx, l.chance.between(time.Millisecond, 200*time.Millisecond)); err == nil && late != nil {
+	if late := pass(ctx, l.chance.between(time.Millisecond, l.slow)); err == nil && late != nil {
 		return late
 	}
 	if fails {

@@ -127,7 +127,7 @@ func (w *world) serve() *server {
 	}
 	db.UseMachineClock()
 	log := slog.New(slog.DiscardHandler)
-	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults}}
+	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults, slow: w.slow}}
 	s.line.stall, s.line.late = s.stall, w.lateNetwork
 	s.Service = workspace.NewService(db, projects{}, workspace.Config{DefaultImage: image, NetworkPool: netip.MustParsePrefix("10.213.0.0/20"), Log: log})
 	life := lifecycle.New(s.line, desk{s}, projects{}, installation, log)

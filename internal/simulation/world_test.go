@@ -40,6 +40,7 @@ type world struct {
 	eyes    *store.DB // that nobody cuts off
 	fake    *enginetest.Fake
 	faults  atomic.Int32
+	slow    time.Duration // half of what a call of the engine takes at most
 	servers []*server
 	gone    []*server
 	told    []string // the newest steps
@@ -78,15 +79,20 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-func simulate(t *testing.T, dialect store.Dialect, seed uint64) {
+func newWorld(t *testing.T, dialect store.Dialect, seed uint64) *world {
+	t.Helper()
 	eyes, dsn := storetest.Open(t, dialect)
 	eyes.UseMachineClock()
-	w := &world{
-		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN},
+	return &world{
+		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 200 * time.Millisecond,
 		late:   make(map[string]struct{}),
 		visits: make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),
 	}
+}
+
+func simulate(t *testing.T, dialect store.Dialect, seed uint64) {
+	w := newWorld(t, dialect, seed)
 	defer w.end()
 	w.faults.Store(5)
 	for len(w.servers) < w.most() {
