@@ -272,5 +272,8 @@ func whyGivenUp(w Workspace) string {
 	done := map[FallbackAction]string{
 		FallbackStop: "the container is kept for a look", FallbackRemove: "its container and network are removed", FallbackIgnore: "all is left as it is",
 	}[w.Policy.Fallback]
+	if w.Status == Active && w.Policy.Fallback != FallbackRemove {
+		done = "the container runs on as it is"
+	}
 	return fmt.Sprintf("%s Recovery gave up after %d tries: %s. Start, sync or delete the workspace.%s", w.Recovery.Why, w.Recovery.Tries, done, w.Recovery.lastFailure())
 }

@@ -375,6 +375,30 @@ func TestRecovery(t *testing.T) {
 		p.exit(time.Minute, 1)
 		p.is(Recovering, "Try 1 of 3")
 	})
+	t.Run("what runs without its network and is given up says why", func(t *testing.T) {
+		lost := func(o *Observed) { o.Network = nil }
+		p := newPatient(t, three)
+		p.see(time.Hour, lost)
+		for range 3 {
+			p.run(true)
+		}
+		p.is(Active, "The network is gone", "gave up after 3 tries: the container runs on as it is", "The last try failed: The engine refuses.")
+
+		p = newPatient(t, three)
+		p.see(time.Hour, lost)
+		p.change(0, func(d *Draft) {
+			if err := d.Cancel(d.Live[0].ID); err != nil {
+				t.Error(err)
+			}
+		})
+		p.is(Active, "Recovery was cancelled", "The network is gone")
+
+		p = newPatient(t, three)
+		p.ask(task.Sync)
+		p.see(time.Hour, lost)
+		p.run(true)
+		p.is(Active, "The engine refuses.")
+	})
 	t.Run("what was asked for and failed is not recovered from", func(t *testing.T) {
 		p := newPatient(t, three)
 		p.w.DesiredState = WantStopped

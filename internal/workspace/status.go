@@ -137,10 +137,13 @@ func reasonOf(w Workspace, live []task.Task) *string {
 	case Recovering:
 		why = whyRecovering(w, live)
 	case Active:
-		if w.DesiredState == WantRunning && find(live, recovers) != nil {
+		verb, _ := ailment(w.Observed)
+		switch {
+		case w.DesiredState == WantRunning && find(live, recovers) != nil:
 			why = whyRecovering(w, live)
-		}
-		if w.DesiredState == WantStopped {
+		case w.DesiredState == WantRunning && verb != "":
+			why = whyFailed(w)
+		case w.DesiredState == WantStopped:
 			why = "It runs although it was stopped: something outside this server started it. Stop it again, or start it to keep it running."
 		}
 	case Inactive:
