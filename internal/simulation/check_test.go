@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -132,18 +133,43 @@ func (w *world) checkBatches() {
 	}
 }
 
-// converge ends all faults, and holds that everything then becomes as it is desired: rows, containers and networks agree one to one.
+// runsMost is how often tasks may run of one workspace, once there are no faults any more, until it is as it is desired, besides those that
+// were live then: recovery once from what was done to it, and a SYNC of what has failed for good, each with one that settles a cancelled task.
+const runsMost = 4
+
+// converge ends all faults, and holds that everything then becomes as it is desired, by itself but for what has failed for good and says so,
+// or was started by somebody else, which one SYNC sees to, and in a bounded number of runs. Rows, containers and networks agree one to one. Then faults go on.
 func (w *world) converge() {
-	w.faults.Store(0)
+	defer w.faults.Store(w.faults.Swap(0))
+	before := w.runs()
+	for _, t := range w.liveTasks() {
+		before[t.WorkspaceID]++
+	}
+	w.rest()
+	w.advance(resync + time.Second) // what no event told of
 	w.rest()
 	for id, owner := range w.owners {
-		_, err := w.any().Request(w.Context(), owner, task.Sync, workspace.Ask{ID: id})
-		if code := workspace.CodeOf(err); err != nil && code != workspace.NotFound {
+		now, err := w.eyes.Workspace(w.Context(), id)
+		if workspace.CodeOf(err) == workspace.NotFound || err == nil && now.StatusReason == nil {
+			if now.Status == workspace.Failing {
+				w.Errorf("%s is FAILED and does not say why", id)
+			}
+			continue
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		if _, err := w.any().Request(w.Context(), owner, task.Sync, workspace.Ask{ID: id}); err != nil {
 			w.Errorf("sync %s: %v", id, err)
 		}
 	}
 	w.rest()
-	w.sweep()
+	for id, n := range w.runs() {
+		if more := n - before[id]; more > runsMost {
+			w.Errorf("%s took %d runs more than there were tasks", id, more)
+		}
+	}
+	w.advance(lateMost + orphanGrace + 3*resync) // what killed servers had asked for has come, and is removed
 	w.check()
 	if lost, err := w.any().LostSubnets(w.Context()); err != nil || len(lost) > 0 {
 		w.Errorf("addresses are kept for nobody: %v, %v", lost, err)
@@ -154,8 +180,9 @@ func (w *world) converge() {
 		}
 	}
 	containers, networks := w.engineHas()
-	maps.Copy(w.owners, w.deleted)
-	for id := range w.owners {
+	all := maps.Clone(w.owners)
+	maps.Copy(all, w.deleted)
+	for id := range all {
 		now, err := w.eyes.Workspace(w.Context(), id)
 		state := containers[id]
 		delete(containers, id)
@@ -192,41 +219,43 @@ func (w *world) converge() {
 	}
 }
 
-// sweep removes what no row knows of, as the monitor does, once everything that killed servers had asked for has come.
-func (w *world) sweep() {
-	w.advance(lateMost + time.Minute)
-	containers, err := w.fake.Containers(w.Context(), isolation.Installation(installation))
-	if err != nil {
-		w.Fatal(err)
-	}
-	networks, err := w.fake.Networks(w.Context(), isolation.Installation(installation))
-	if err != nil {
-		w.Fatal(err)
-	}
-	census := isolation.NewCensus(containers, networks)
-	if err := w.any().Each(w.Context(), func(ws workspace.Workspace) error {
-		census.Account(ws)
-		return nil
-	}); err != nil {
-		w.Fatal(err)
-	}
-	for _, o := range census.Orphans() {
-		if err := w.any().life.Discard(w.Context(), o); err != nil {
-			w.Errorf("%+v: %v", o, err)
+// runs is how often tasks have run of each workspace.
+func (w *world) runs() map[string]int {
+	n := make(map[string]int)
+	for id := range w.owners {
+		p, err := w.eyes.Tasks(w.Context(), workspace.TaskQuery{WorkspaceID: id, Window: workspace.Window{First: 1000}})
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, t := range p.Items {
+			n[id] += t.Attempt
 		}
 	}
+	return n
 }
 
-// takenBack reports whether all that could have made a container of a workspace was cancelled, or ended before it had begun.
+// takenBack reports whether all that could have made a container of a workspace was cancelled, or ended before it had begun. A start that is
+// asked for while a creation is taken back takes over what is half made.
 func (w *world) takenBack(id string) bool {
 	p, err := w.eyes.Tasks(w.Context(), workspace.TaskQuery{
-		WorkspaceID: id, Types: []task.Type{task.Create, task.Start, task.Restart}, Window: workspace.Window{First: 1000},
+		WorkspaceID: id, Types: []task.Type{task.Create, task.Start, task.Restart, task.Recreate, task.Sync}, Window: workspace.Window{First: 1000},
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
+	var undos []task.Task
 	for _, t := range p.Items {
-		if t.StartedAt != nil && (t.Type != task.Create || t.Status != task.Cancelled) {
+		if t.Params.Undo {
+			undos = append(undos, t)
+		}
+	}
+	for _, t := range p.Items {
+		takesOver := func(undo task.Task) bool {
+			return !t.CreatedAt.Before(undo.CreatedAt) && undo.FinishedAt != nil && !t.CreatedAt.After(*undo.FinishedAt)
+		}
+		switch {
+		case t.Params.Undo, t.Type == task.Create && t.Status == task.Cancelled:
+		case t.StartedAt != nil, t.Type != task.Sync && slices.ContainsFunc(undos, takesOver):
 			return false
 		}
 	}

@@ -56,6 +56,30 @@ func (l *line) call(ctx context.Context, do func() error) error {
 	return err
 }
 
+// Events lose one in ten, while there are faults.
+func (l *line) Events(ctx context.Context, labels engine.Labels, since time.Time) (engine.EventStream, error) {
+	s, err := l.Engine.Events(ctx, labels, since)
+	if err != nil {
+		return nil, err
+	}
+	return &lossy{s, l}, nil
+}
+
+type lossy struct {
+	engine.EventStream
+
+	line *line
+}
+
+func (s *lossy) Next() (engine.Event, error) {
+	for {
+		e, err := s.EventStream.Next()
+		if s.line.stall(); err != nil || s.line.faults.Load() == 0 || s.line.chance.n(10) > 0 {
+			return e, err
+		}
+	}
+}
+
 // pass lets time pass, unless ctx ends.
 func pass(ctx context.Context, d time.Duration) error {
 	select {

@@ -1,15 +1,12 @@
 package simulation
 
 import (
-	"context"
-	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/isolation"
-	"github.com/aicli/aicli-web/internal/monitor"
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -34,7 +31,6 @@ func engineReturns(t *testing.T, w *world) {
 	w.slow = 20 * time.Millisecond
 	s := w.serve()
 	w.servers = append(w.servers, s)
-	w.monitor(s)
 	ann := workspace.Actor{ID: "ann"}
 	const many = 40
 	ids := make([]string, many)
@@ -99,20 +95,4 @@ func engineReturns(t *testing.T, w *world) {
 			t.Errorf("%s is %s, %v", id, now.Status, err)
 		}
 	}
-}
-
-// monitor has a server watch the engine.
-func (w *world) monitor(s *server) {
-	m := monitor.New(monitor.Options{
-		Engine: s.line, Workspaces: s.Service, Looker: s.life, Labels: isolation.Installation(installation),
-		Resync: 30 * time.Second, OrphanGrace: time.Hour, Log: slog.New(slog.DiscardHandler),
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	stop := s.stop
-	s.stop = func() { stop(); cancel() }
-	s.ended.Go(func() {
-		if err := m.Run(ctx); err != nil {
-			w.Error(err)
-		}
-	})
 }

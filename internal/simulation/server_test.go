@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/isolation"
 	"github.com/aicli/aicli-web/internal/lifecycle"
+	"github.com/aicli/aicli-web/internal/monitor"
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -29,6 +31,13 @@ type server struct {
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 }
+
+const (
+	// resync is how often servers compare all with the engine.
+	resync = 30 * time.Second
+	// orphanGrace is how long they leave what no row knows.
+	orphanGrace = time.Minute
+)
 
 var errCut = errors.New("the database does not answer")
 
@@ -140,10 +149,12 @@ func (w *world) serve() *server {
 		Holder: workspace.NewID("pool_"), Workers: 3, Handlers: handlers, Classify: lifecycle.Classify, Timeout: lifecycle.Timeout, Log: log,
 	})
 	s.Attach(pool)
-	s.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches} {
+	watching := monitor.New(monitor.Options{
+		Engine: s.line, Workspaces: s, Looker: life, Labels: isolation.Installation(installation), Resync: resync, OrphanGrace: orphanGrace, Log: log,
+	})
+	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, watching.Run} {
 		s.ended.Go(func() {
 			if err := run(ctx); err != nil {
 				w.Error(err)
@@ -169,6 +180,28 @@ func (s *server) reach() error {
 		return errCut
 	}
 	return nil
+}
+
+// RecordEnd, Each and LostSubnets are what the monitor has of the database, unless that is cut off.
+func (s *server) RecordEnd(ctx context.Context, id string, e workspace.End) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
+	return s.Service.RecordEnd(ctx, id, e)
+}
+
+func (s *server) Each(ctx context.Context, visit func(workspace.Workspace) error) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
+	return s.Service.Each(ctx, visit)
+}
+
+func (s *server) LostSubnets(ctx context.Context) ([]workspace.Orphan, error) {
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
+	return s.Service.LostSubnets(ctx)
 }
 
 // stall waits while the server is frozen.

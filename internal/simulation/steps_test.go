@@ -246,8 +246,7 @@ func (w *world) freezeServer() string {
 	return fmt.Sprint("a server is frozen for ", d)
 }
 
-// meddle does something to a container or a network behind the servers' backs. An event has one of them look, unless that is lost: then the
-// next step that looks finds it.
+// meddle does something to a container or a network behind the servers' backs.
 func (w *world) meddle() string {
 	id, ok := pick(w, w.owners)
 	if !ok {
@@ -272,26 +271,7 @@ func (w *world) meddle() string {
 		w.fake.Disconnect(name)
 		ok = w.fake.RemoveNetwork(w.Context(), name) == nil
 	}
-	if ok && (what == "exits" || what == "is killed") && w.n(2) == 0 {
-		w.tellEnd(id)
-	}
-	if ok && w.n(4) > 0 {
-		if err := w.any().life.Look(w.Context(), id); err != nil && w.faults.Load() == 0 {
-			w.Errorf("look at %s: %v", id, err)
-		}
-	}
 	return fmt.Sprintf("%s %s behind the servers' backs (%t)", id, what, ok)
-}
-
-// tellEnd has a server record that a container has ended, before anybody looks at it, if anybody does.
-func (w *world) tellEnd(id string) {
-	c, err := w.fake.Container(w.Context(), isolation.Name(id))
-	if err == nil {
-		err = w.any().RecordEnd(w.Context(), id, workspace.End{ContainerID: c.ID, At: c.FinishedAt, Code: c.ExitCode})
-	}
-	if err != nil {
-		w.Errorf("tell the end of %s: %v", id, err)
-	}
 }
 
 func (w *world) engineAway() string {
