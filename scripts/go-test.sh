@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! command -v ip >/dev/null; then scripts/apt-install.sh iproute2; fi # for the bridge of a daemon of a test's own
+scripts/ensure-podman.sh
 AICLI_TEST_TOXIPROXY=$(scripts/ensure-toxiproxy.sh)
 export AICLI_TEST_TOXIPROXY
 onEngine=(./internal/engine/docker ./internal/e2e)

@@ -50,11 +50,14 @@ func Engine(ctx context.Context, e engine.Engine, image string, pool netip.Prefi
 	defer cancel()
 	info, err := e.Info(ctx)
 	if err != nil {
-		return []Finding{{Bad, "engine", fmt.Sprintf("It does not answer (%v). Install and start Docker, and see that you may use its socket.", err)}}
+		return []Finding{{Bad, "engine", fmt.Sprintf("It does not answer (%v). Install and start Docker or Podman's service, and see that you may use its socket.", err)}}
 	}
 	findings := []Finding{
 		{OK, "engine", fmt.Sprintf("%s %s, API %s, storage %s.", info.Name, info.Version, info.APIVersion, info.StorageDriver)},
 		{OK, "machine", fmt.Sprintf("%s, kernel %s, %d cores, %.1f GiB of memory.", info.OperatingSystem, info.KernelVersion, info.CPUs, float64(info.MemoryBytes)/(1<<30))},
+	}
+	for _, lack := range info.Lacks {
+		findings = append(findings, Finding{Note, "engine", lack})
 	}
 	findings = append(findings, kernel(info)...)
 	return append(findings, imageFinding(ctx, e, image), poolFinding(ctx, e, pool))
@@ -69,7 +72,7 @@ func kernel(info engine.Info) (findings []Finding) {
 		findings = append(findings, Finding{Note, "seccomp", "The engine does not filter system calls. Use a kernel and an engine built with seccomp."})
 	}
 	if !has("userns") && !has("rootless") {
-		findings = append(findings, Finding{Note, "users", "Root in a container is root's id on the host. Start dockerd with --userns-remap=default to tell them apart."})
+		findings = append(findings, Finding{Note, "users", "Root in a container is root's id on the host. Docker tells them apart when dockerd is started with --userns-remap=default."})
 	}
 	if !has("apparmor") && !has("selinux") {
 		findings = append(findings, Finding{Note, "lsm", "Neither AppArmor nor SELinux confines containers here."})

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEngine(t *testing.T) {
 	pool := netip.MustParsePrefix("10.213.0.0/16")
-	look := func(f *enginetest.Fake, image string) (string, bool) {
+	look := func(f engine.Engine, image string) (string, bool) {
 		var b strings.Builder
 		good := doctor.Print(&b, doctor.Engine(t.Context(), f, image, pool))
 		return b.String(), good
@@ -34,6 +35,12 @@ func TestEngine(t *testing.T) {
 			t.Errorf("good %t:\n%s", good, text)
 		}
 	})
+	t.Run("what an engine of its kind lacks is a note each", func(t *testing.T) {
+		text, good := look(lesser{enginetest.New()}, enginetest.BaseImage)
+		if !good || !strings.Contains(text, "Lesser 1.0") || !strings.Contains(text, "note  engine    It cannot fly.\nnote  engine    It cannot sing.\n") {
+			t.Errorf("good %t:\n%s", good, text)
+		}
+	})
 	t.Run("a missing image is a note", func(t *testing.T) {
 		if text, good := look(enginetest.New(), "none"); !good || !strings.Contains(text, "lacks the default image, none") {
 			t.Errorf("good %t:\n%s", good, text)
@@ -48,4 +55,13 @@ func TestEngine(t *testing.T) {
 			t.Errorf("good %t:\n%s", good, text)
 		}
 	})
+}
+
+// lesser is an engine of another kind.
+type lesser struct{ *enginetest.Fake }
+
+func (l lesser) Info(ctx context.Context) (engine.Info, error) {
+	info, err := l.Fake.Info(ctx)
+	info.Name, info.Lacks = "Lesser", []string{"It cannot fly.", "It cannot sing."}
+	return info, err
 }

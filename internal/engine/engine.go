@@ -97,6 +97,7 @@ type Info struct {
 	SecurityOptions []string // names such as "seccomp", "apparmor", "rootless"
 	StorageDriver   string
 	Warnings        []string // in the engine's words, for example "WARNING: No swap limit support"
+	Lacks           []string // what engines of its kind cannot do of what this contract wants, in sentences for an operator
 }
 
 // Image is an image that the engine has.

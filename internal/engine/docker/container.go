@@ -3,10 +3,12 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	dockercontainer "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	dockernetwork "github.com/docker/docker/api/types/network"
@@ -112,7 +114,7 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 	}
 	return e.callOn(ctx, limit, "stop container", id, func(ctx context.Context) error {
 		err := stop(ctx)
-		if err == nil || !strings.Contains(err.Error(), "is paused") {
+		if err == nil || !isPaused(err) {
 			return err
 		}
 		if err := e.UnpauseContainer(ctx, id); err != nil {
@@ -120,6 +122,11 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 		}
 		return stop(ctx)
 	})
+}
+
+// isPaused tells from an engine's words that it does not stop a container because that is paused.
+func isPaused(err error) bool {
+	return strings.Contains(err.Error(), "is paused") || strings.Contains(err.Error(), "is running or paused, refusing") // Podman
 }
 
 // UnpauseContainer lets a paused container go on. Engines call it an internal error when it is not paused, so that their words count.
@@ -167,6 +174,9 @@ func (e *Engine) UpdateContainer(ctx context.Context, id string, limits engine.L
 	}
 	return e.callOn(ctx, updateLimit, "update container", id, func(ctx context.Context) error {
 		_, err := e.api.ContainerUpdate(ctx, id, dockercontainer.UpdateConfig{Resources: resources})
+		if errdefs.IsNotFound(err) && !strings.Contains(strings.ToLower(err.Error()), "no such container") {
+			return &refusal{fmt.Errorf("the engine has no call for it: %w", err)} // Podman
+		}
 		return err
 	})
 }
@@ -237,14 +247,22 @@ func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
 	if c.NetworkSettings != nil {
 		out.Networks = toAttachments(c.NetworkSettings.Networks)
 	}
+	if out.State == engine.Exited && out.FinishedAt.Before(out.StartedAt) {
+		out.FinishedAt = out.StartedAt // Podman notes the start of what ends at once after its end
+	}
 	return out, nil
 }
 
 func toAttachments(endpoints map[string]*dockernetwork.EndpointSettings) (on []engine.Attachment) {
 	for name, n := range endpoints {
-		if n != nil {
-			on = append(on, engine.Attachment{NetworkID: n.NetworkID, NetworkName: name, Address: n.IPAddress})
+		if n == nil {
+			continue
 		}
+		a := engine.Attachment{NetworkID: n.NetworkID, NetworkName: name, Address: n.IPAddress}
+		if a.NetworkID == name { // Podman knows the name alone
+			a.NetworkID = ""
+		}
+		on = append(on, a)
 	}
 	return on
 }

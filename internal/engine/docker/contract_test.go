@@ -16,10 +16,10 @@ import (
 
 // TestContract holds the real daemon to what the fake is held to.
 func TestContract(t *testing.T) {
-	third := os.Getpid() % 256 // two runs on one daemon seldom meet
-	var subnets []string
-	for host := 0; host < 48; host += 16 {
-		subnets = append(subnets, fmt.Sprintf("10.215.%d.%d/28", third, host))
+	opts := contract("engine-contract-", 215, nil)
+	opts.Twin = func(t *testing.T, e engine.Engine, spec engine.NetworkSpec) string {
+		t.Helper()
+		return twin(t, e.(*Engine), spec)
 	}
 	enginetest.Exercise(t, func(t *testing.T) engine.Engine {
 		e, err := New(Options{})
@@ -27,9 +27,18 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return e
-	}, enginetest.ExerciseOptions{
-		Image: enginetest.BaseImage, Prefix: fmt.Sprint("engine-contract-", os.Getpid()),
-		Subnets: subnets,
+	}, opts)
+}
+
+// contract is what the suite may use of an engine: addresses of 10.second.0.0/16, of which two runs on one engine seldom use the same.
+func contract(prefix string, second int, except []string) enginetest.ExerciseOptions {
+	third := os.Getpid() % 256
+	var subnets []string
+	for host := 0; host < 48; host += 16 {
+		subnets = append(subnets, fmt.Sprintf("10.%d.%d.%d/28", second, third, host))
+	}
+	return enginetest.ExerciseOptions{
+		Image: enginetest.BaseImage, Prefix: fmt.Sprint(prefix, os.Getpid()), Subnets: subnets, Except: except,
 		Pause: func(t *testing.T, e engine.Engine, id string) {
 			t.Helper()
 			if err := e.(*Engine).api.ContainerPause(t.Context(), id); err != nil {
@@ -42,11 +51,7 @@ func TestContract(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		Twin: func(t *testing.T, e engine.Engine, spec engine.NetworkSpec) string {
-			t.Helper()
-			return twin(t, e.(*Engine), spec)
-		},
-	})
+	}
 }
 
 // twin makes a second network of one name by not asking for the check. From API 1.44 on the check is always made, so an old version is spoken.

@@ -1,4 +1,4 @@
-// Package docker is the engine.Engine of Docker. It owns every word spoken with the Docker API: requests, answers, streams, and
+// Package docker is the engine.Engine of Docker, and of Podman as far as that speaks Docker's API. It owns every word spoken with the Docker API: requests, answers, streams, and
 // what the engine's errors mean. It never decides what should run, keeps nothing about containers between calls, and lets no
 // type of the Docker client out.
 package docker
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/filters"
@@ -35,9 +36,10 @@ type Options struct {
 	Host string // such as unix:///var/run/docker.sock; empty: what the environment says, in the Docker client's own variables
 }
 
-// Engine is a Docker engine.
+// Engine is a Docker engine, or another one that speaks its API.
 type Engine struct {
-	api *client.Client
+	api     *client.Client
+	product atomic.Pointer[product] // that answered last
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -67,8 +69,12 @@ func (e *Engine) Info(ctx context.Context) (engine.Info, error) {
 		if err != nil {
 			return err
 		}
+		made, err := e.madeBy(ctx, said.ServerVersion)
+		if err != nil {
+			return err
+		}
 		info = engine.Info{
-			Name: "Docker Engine", Version: said.ServerVersion, APIVersion: e.api.ClientVersion(),
+			Name: made.name, Lacks: made.lacks, Version: said.ServerVersion, APIVersion: e.api.ClientVersion(),
 			CPUs: said.NCPU, MemoryBytes: said.MemTotal,
 			OperatingSystem: said.OperatingSystem, KernelVersion: said.KernelVersion,
 			CgroupVersion:   orElse(said.CgroupVersion, "1"), // engines that don't say know no other

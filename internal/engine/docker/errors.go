@@ -164,6 +164,8 @@ var (
 		{"has active endpoints", engine.KindConflict},
 		{"is ambiguous", engine.KindConflict}, // two networks of one name: one of them is to go
 		{"device or resource busy", engine.KindConflict},
+		{"unable to find network with name or id", engine.KindNotFound}, // Podman
+		{"container create: statfs ", engine.KindInvalid},               // Podman, of a mount's source
 		{"is not running", engine.KindNotRunning},
 		{"invalid mount config", engine.KindInvalid},
 		{"error mounting", engine.KindInvalid},

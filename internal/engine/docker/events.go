@@ -172,6 +172,9 @@ func toEvent(message *dockerevents.Message) engine.Event {
 		At: time.Unix(0, message.TimeNano), Kind: engine.ObjectKind(message.Type),
 		Action: string(message.Action), ID: message.Actor.ID,
 	}
+	if event.Action == "remove" { // Podman's word
+		event.Action = string(dockerevents.ActionDestroy)
+	}
 	if event.Kind == engine.ContainerObject {
 		event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name
 	}

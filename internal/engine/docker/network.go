@@ -92,7 +92,7 @@ func (e *Engine) ConnectNetwork(ctx context.Context, networkID, containerID stri
 	}
 	return e.callOn(ctx, networkLimit, op, networkID, func(ctx context.Context) error {
 		err := e.api.NetworkConnect(ctx, networkID, containerID, nil)
-		if err != nil && strings.Contains(err.Error(), "already exists in network") {
+		if err != nil && (strings.Contains(err.Error(), "already exists in network") || strings.Contains(err.Error(), "is already connected to network")) {
 			return nil
 		}
 		return err

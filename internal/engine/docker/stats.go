@@ -31,10 +31,17 @@ func (e *Engine) Stats(ctx context.Context, id string) (engine.Stats, error) {
 		}
 		defer func() { _ = said.Body.Close() }()
 		reading, err = nextStats(json.NewDecoder(io.LimitReader(said.Body, statsMax)))
+		if errors.Is(err, io.EOF) { // so Podman answers of one that does not run, and any engine that ends meanwhile
+			if c, lookErr := e.Container(ctx, id); lookErr == nil && !alive(c) {
+				return errNotRunning
+			}
+		}
 		return err
 	})
 	return reading, err
 }
+
+func alive(c engine.Container) bool { return c.State == engine.Running || c.State == engine.Paused }
 
 // WatchStats calls each about once a second until ctx ends, the container stops or the engine fails.
 func (e *Engine) WatchStats(ctx context.Context, id string, each func(engine.Stats)) error {
@@ -56,7 +63,7 @@ func (e *Engine) WatchStats(ctx context.Context, id string, each func(engine.Sta
 	if lookErr != nil {
 		return lookErr
 	}
-	if c.State != engine.Running && c.State != engine.Paused {
+	if !alive(c) {
 		return nil
 	}
 	return translate(opStats, id, err)

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ type ExerciseOptions struct {
 	Disconnect func(t *testing.T, e engine.Engine, network, id string)
 	// Twin makes a network whose name is taken, which engine.Engine refuses to. Without it nothing about such is exercised.
 	Twin func(t *testing.T, e engine.Engine, spec engine.NetworkSpec) string
+	// Except are subtests that are known not to hold for the engine. They are not run.
+	Except []string
 	// Pullable is an image that Pull can fetch. Without it only failing pulls are exercised.
 	Pullable string
 }
@@ -40,7 +43,12 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 		t.Fatalf("Exercise needs an image, a prefix and %d subnets, got %+v", subnetsNeeded, opts)
 	}
 	var made atomic.Int64
+	except := slices.Clone(opts.Except)
 	run := func(name string, test func(*bench)) {
+		if i := slices.Index(except, name); i >= 0 {
+			except = slices.Delete(except, i, i+1)
+			return
+		}
 		t.Run(name, func(t *testing.T) {
 			test(newBench(t, newEngine(t), opts, made.Add(1)))
 		})
@@ -63,6 +71,9 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 	}
 	if opts.Pause != nil {
 		exercisePaused(run)
+	}
+	if len(except) > 0 {
+		t.Errorf("there are no subtests %q to leave out", except)
 	}
 }
 

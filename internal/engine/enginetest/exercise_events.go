@@ -56,7 +56,7 @@ func exerciseEvents(run runner) {
 		created := b.until(first, id, "create")
 		b.until(first, id, "start")
 		first.Close()
-		again, err := b.engine.Events(b.ctx, b.labels, created.At)
+		again, err := b.engine.Events(b.ctx, b.labels, created.At.Add(-time.Millisecond))
 		b.must(err)
 		b.Cleanup(again.Close)
 		b.until(again, id, "create")

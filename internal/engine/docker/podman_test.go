@@ -1,0 +1,152 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/enginetest"
+)
+
+// podmanExceptions are the subtests behind podmanLacks, and two on what has the same end in another way: an init of its own that gives
+// another exit code, and attachments that outlive their network.
+var podmanExceptions = []string{
+	"limits change on a container that was made and on one that runs",
+	"more processors than the host has are invalid",
+	"less memory than any process needs is invalid",
+	"a mount whose source is missing is invalid",
+	"a network stays while a running container is attached to it",
+	"why a command could not be run is kept with its container",
+	"a command that cannot be run below an init is invalid or ends with code 127",
+}
+
+// podmanConfig keeps all that Podman has in one directory, apart from any other's, asks for no limits that a machine may refuse, and needs
+// no systemd.
+const podmanConfig = `[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+lock_type = "file"
+static_dir = "%[1]s/libpod"
+tmp_dir = "%[1]s/tmp"
+volume_path = "%[1]s/volumes"
+[network]
+network_config_dir = "%[1]s/networks"
+`
+
+// TestPodman holds a Podman of the test's own to the contract, but for what the doctor says that it lacks.
+func TestPodman(t *testing.T) {
+	host := startPodman(t)
+	enginetest.Exercise(t, func(t *testing.T) engine.Engine {
+		e, err := New(Options{Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}, contract("engine-podman-", 214, podmanExceptions))
+	e, err := New(Options{Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	if info, err := e.Info(t.Context()); err != nil || info.Name != "Podman" || len(info.Lacks) == 0 {
+		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+// startPodman starts one that has the base image, and says where it answers.
+func startPodman(t *testing.T) (host string) {
+	t.Helper()
+	if _, err := exec.LookPath("podman"); err != nil {
+		t.Fatalf("this test needs Podman, which `make test` installs: %v", err)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "containers.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, podmanConfig, dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	podman := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("podman", append([]string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run")}, args...)...)
+		cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+config)
+		return cmd
+	}
+	must := func(args ...string) {
+		t.Helper()
+		if out, err := podman(args...).CombinedOutput(); err != nil {
+			t.Fatalf("podman %v: %v\n%s", args, err, out)
+		}
+	}
+	image := filepath.Join(dir, "image.tar")
+	saveImage(t, image)
+	must("load", "-i", image)
+	must("tag", "localhost/"+baseImage, "docker.io/library/"+baseImage)
+
+	host = "unix://" + filepath.Join(dir, "podman.sock")
+	service := podman("system", "service", "--time", "0", host)
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = service.Process.Signal(os.Interrupt)
+		_ = service.Wait()
+		must("rmi", "--all", "--force")
+	})
+	answers(t, host)
+	return host
+}
+
+// saveImage writes the base image of the engine of the environment to a file.
+func saveImage(t *testing.T, to string) {
+	t.Helper()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	saved, err := e.api.ImageSave(t.Context(), []string{baseImage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = saved.Close() }()
+	file, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = io.Copy(file, saved); err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answers waits for an engine that is being started.
+func answers(t *testing.T, host string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	e, err := New(Options{Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	const again = 20 * time.Millisecond
+	for {
+		_, err := e.Info(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			t.Fatalf("it does not answer: %v", err)
+		}
+	}
+}
