@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build the server and run it here, until Ctrl-C
@@ -56,6 +56,10 @@ image-test: go engine ## Build the image, run it and ask it a few things
 .PHONY: go-test
 go-test: go web engine chromium gcc ## Run the Go tests, with everything real that they need
 	scripts/with-web.sh scripts/with-postgres.sh scripts/go-test.sh
+
+.PHONY: test-newest-docker
+test-newest-docker: go gcc ## Run the tests that talk to an engine on the newest Docker, built here
+	scripts/with-postgres.sh scripts/newest-docker.sh
 
 .PHONY: bench
 bench: go engine ## Measure the server beside its peers, which takes some minutes
