@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ const (
 	// askEvery is how often something is asked for meanwhile.
 	askEvery = 100 * time.Millisecond
 )
+
+// daemons counts them: they run beside one another.
+var daemons atomic.Int32
 
 // daemon is a Docker daemon of the test's own, beside that of the machine: with a bridge, data and a socket of its own, and no firewall
 // rules.
@@ -40,14 +44,20 @@ func newDaemon(t *testing.T) *daemon {
 		t.Fatal("A Docker daemon of the test's own can only be started by root. Run the tests as root, as CI does.")
 	}
 	dir := t.TempDir()
-	d := &daemon{T: t, dir: dir, bridge: fmt.Sprintf("aicli-t%d", os.Getpid()%10_000), socket: filepath.Join(dir, "d.sock"), log: &logFile{}}
+	n := daemons.Add(1)
+	d := &daemon{T: t, dir: dir, bridge: fmt.Sprintf("aicli-t%d-%d", os.Getpid()%10_000, n), socket: filepath.Join(dir, "d.sock"), log: &logFile{}}
 	t.Cleanup(d.clean)
 	d.must("ip", "link", "add", d.bridge, "type", "bridge")
-	d.must("ip", "address", "add", "10.209.255.1/24", "dev", d.bridge)
+	d.must("ip", "address", "add", fmt.Sprintf("10.209.%d.1/24", 255-n), "dev", d.bridge)
 	d.must("ip", "link", "set", d.bridge, "up")
 	d.start()
-	d.must("sh", "-c", "docker save "+image+" | docker -H "+d.host()+" load")
+	d.loadImage()
 	return d
+}
+
+func (d *daemon) loadImage() {
+	d.Helper()
+	d.must("sh", "-c", "docker save "+image+" | docker -H "+d.host()+" load")
 }
 
 func (d *daemon) host() string { return "unix://" + d.socket }
@@ -148,6 +158,47 @@ func (d *daemon) killForgotten() (killed int) {
 		}
 	}
 	return killed
+}
+
+// wipe stops the daemon and removes all that it has kept.
+func (d *daemon) wipe() {
+	d.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		d.Fatal(err)
+	}
+	if err := d.cmd.Wait(); err != nil {
+		d.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(d.dir, "data")); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// TestTheEnginesDataIsLost has an engine forget all that it had. What should run is made again, what was stopped by its next start.
+func TestTheEnginesDataIsLost(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	h := newHomeOn(t, d.host(), "AICLI_RESYNC_INTERVAL=1s")
+	ann := h.start().as("ann")
+	runs := ann.must("create", map[string]any{"name": "runs", "wait": "PT30S"}).Workspace
+	stopped := ann.must("create", map[string]any{"name": "stopped", "start": false, "wait": "PT30S"}).Workspace
+	d.wipe()
+	d.start()
+	d.loadImage()
+	waitUntil(t, func() bool {
+		now, was := ann.workspace(runs.ID), ann.workspace(stopped.ID)
+		return now.Status == "ACTIVE" && now.Container != nil && now.Container.ID != runs.Container.ID && was.Status == "INACTIVE" && was.Container == nil
+	})
+	if now := ann.must("start", map[string]any{"id": stopped.ID, "wait": "PT30S"}).Workspace; now.Status != "ACTIVE" {
+		t.Errorf("got %+v", now)
+	}
+	ids := []string{runs.ID, stopped.ID}
+	for _, id := range ids {
+		if containers, networks := h.left(id); len(containers) != 1 || len(networks) != 1 || !containers[0].On(networks[0]) {
+			t.Errorf("of %s the engine has %+v on %+v", id, containers, networks)
+		}
+	}
+	ann.deleteAll(ids)
 }
 
 // TestTheEngineIsKilled kills the engine and starts it again, time after time, while a server that lives is asked for everything that there

@@ -164,6 +164,30 @@ func TestRecovery(t *testing.T) {
 		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		h.nothingLeft(id)
 	})
+	t.Run("a container that was restarted by somebody is left to run", func(t *testing.T) {
+		id := ann.must("create", map[string]any{"name": "restarted"}).Workspace.ID
+		ann.status(id).until("ACTIVE")
+		before := ann.workspace(id).Container
+		h.behind("restart", "-t", "5", name(id))
+		waitUntil(t, func() bool {
+			now := ann.workspace(id)
+			return now.Status == "ACTIVE" && now.StatusReason == "" && now.Container.ID == before.ID && now.Container.StartedAt.After(before.StartedAt)
+		})
+		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
+		h.nothingLeft(id)
+	})
+	t.Run("what a user stopped and somebody else starts is told of, and stopped when its owner says so", func(t *testing.T) {
+		id := ann.must("create", map[string]any{"name": "woken", "start": false, "wait": "PT30S"}).Workspace.ID
+		h.behind("start", name(id))
+		if now := ann.status(id).until("ACTIVE"); !strings.Contains(now.StatusReason, "although it was stopped") {
+			t.Errorf("it says %q", now.StatusReason)
+		}
+		if now := ann.must("sync", map[string]any{"id": id, "wait": "PT30S"}).Workspace; now.Status != "INACTIVE" {
+			t.Errorf("got %+v", now)
+		}
+		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
+		h.nothingLeft(id)
+	})
 	t.Run("what a user stopped is left alone", func(t *testing.T) {
 		id := ann.must("create", map[string]any{"name": "stopped by its owner"}).Workspace.ID
 		ann.status(id).until("ACTIVE")
