@@ -17,6 +17,7 @@ const (
 	KindConflict     Kind = "conflict"       // a name is taken, something is in use, an operation is under way
 	KindAddressInUse Kind = "address in use" // a subnet overlaps another one
 	KindInvalid      Kind = "invalid"        // the engine refuses what was asked for; asking again is no use
+	KindUnsupported  Kind = "unsupported"    // engines of this make have no such call
 	KindDenied       Kind = "denied"         // a registry wants credentials that we do not have
 	KindNetwork      Kind = "network"        // a registry cannot be reached
 	KindStorage      Kind = "storage"        // no space, or the engine's disk fails

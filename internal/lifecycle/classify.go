@@ -25,6 +25,7 @@ var verdicts = map[engine.Kind]verdict{
 	engine.KindConflict:     {task.Transient, workspace.EngineError, "The container engine is busy with the same container or network."},
 	engine.KindAddressInUse: {task.Transient, workspace.EngineError, "All addresses that were tried are in use by somebody else. Ask for another network pool if it goes on."},
 	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace: its command cannot be run, or a setting is not supported. Check the command and the image."},
+	engine.KindUnsupported:  {task.Permanent, workspace.EngineError, "Container engines of this make cannot do that. Ask the server's operator what its doctor says."},
 	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, "The registry does not give this image without credentials. Check its name, or use one that is public."},
 	engine.KindNetwork:      {task.Transient, workspace.EngineError, "The image's registry cannot be reached. Check the image's name and the server's network."},
 	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask for some to be freed."},

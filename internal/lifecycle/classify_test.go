@@ -30,6 +30,7 @@ func TestClassify(t *testing.T) {
 		{fault(engine.KindConflict, "x"), workspace.EngineError, task.Transient},
 		{fault(engine.KindAddressInUse, "x"), workspace.EngineError, task.Transient},
 		{fault(engine.KindInvalid, "x"), workspace.EngineError, task.Permanent},
+		{fault(engine.KindUnsupported, "x"), workspace.EngineError, task.Permanent},
 		{fault(engine.KindStorage, "x"), workspace.EngineError, task.Transient},
 		{fault(engine.KindTimeout, "x"), workspace.Timeout, task.Transient},
 		{fault(engine.KindCanceled, "x"), workspace.Timeout, task.Transient},

@@ -280,7 +280,10 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case createContainer:
 			id, err = l.createContainer(ctx, w, network)
 		case updateContainer:
-			err = l.engine.UpdateContainer(ctx, target, isolation.Limits(w.Resources))
+			if err = l.engine.UpdateContainer(ctx, target, isolation.Limits(w.Resources)); engine.Is(err, engine.KindUnsupported) {
+				l.log.WarnContext(ctx, "a container keeps the limits that it was made with", "workspace_id", w.ID, "error", err)
+				err = nil // and the workspace's warnings say so: nothing else of it is kept from its owner for that
+			}
 		case unpause:
 			err = l.engine.UnpauseContainer(ctx, target)
 		case startContainer:

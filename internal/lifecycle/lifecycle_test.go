@@ -99,6 +99,14 @@ type wrapped struct {
 	*enginetest.Fake
 	onNetwork func(context.Context)
 	onList    func() error
+	rigid     bool // it does not change limits
+}
+
+func (w *wrapped) UpdateContainer(ctx context.Context, id string, limits engine.Limits) error {
+	if w.rigid {
+		return enginetest.Fault(engine.KindUnsupported)
+	}
+	return w.Fake.UpdateContainer(ctx, id, limits)
 }
 
 func (w *wrapped) CreateNetwork(ctx context.Context, spec engine.NetworkSpec) (string, error) {
@@ -141,6 +149,24 @@ func TestWhatWasBegunIsNotCut(t *testing.T) {
 	}
 	if d.w.Observed.Network == nil || d.w.Observed.Container != nil {
 		t.Errorf("recorded %+v, want the network that was made and no container", d.w.Observed)
+	}
+}
+
+func TestAnEngineThatDoesNotChangeLimitsKeepsThem(t *testing.T) {
+	fake, d, l := rig()
+	fake.rigid = true
+	for _, typ := range []task.Type{task.Create, task.Sync, task.Stop, task.Start} {
+		d.w.DesiredState = workspace.WantRunning
+		if typ == task.Stop {
+			d.w.DesiredState = workspace.WantStopped
+		}
+		if err := l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+			t.Errorf("%s: %v", typ, err)
+		}
+		d.w.Resources.Pids = 20 // once it is made
+	}
+	if c := d.w.Observed.Container; c == nil || c.State != workspace.ContainerRunning || !slices.Equal(c.Enforced.Warnings, []string{"The engine does not hold the container to 20 processes."}) {
+		t.Errorf("got %+v", c)
 	}
 }
 

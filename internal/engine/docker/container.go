@@ -175,7 +175,7 @@ func (e *Engine) UpdateContainer(ctx context.Context, id string, limits engine.L
 	return e.callOn(ctx, updateLimit, "update container", id, func(ctx context.Context) error {
 		_, err := e.api.ContainerUpdate(ctx, id, dockercontainer.UpdateConfig{Resources: resources})
 		if errdefs.IsNotFound(err) && !strings.Contains(strings.ToLower(err.Error()), "no such container") {
-			return &refusal{fmt.Errorf("the engine has no call for it: %w", err)} // Podman
+			return &unsupported{fmt.Errorf("the engine has no call for it: %w", err)} // Podman
 		}
 		return err
 	})

@@ -25,6 +25,11 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
+// unsupported is a call that the engine does not have.
+type unsupported struct{ error }
+
+func (u *unsupported) Unwrap() error { return u.error }
+
 // pullError is what the engine says in the stream of a pull, where errors have words and no status.
 type pullError struct{ words string }
 
@@ -45,10 +50,13 @@ func translate(op, subject string, err error) error {
 // the same.
 func classify(op string, err error) engine.Kind {
 	var refused *refusal
+	var lacking *unsupported
 	var lost net.Error
 	switch {
 	case errors.As(err, &refused):
 		return engine.KindInvalid
+	case errors.As(err, &lacking):
+		return engine.KindUnsupported
 	case errors.Is(err, context.Canceled):
 		return engine.KindCanceled
 	case errors.Is(err, context.DeadlineExceeded):

@@ -59,6 +59,16 @@ func TestPodman(t *testing.T) {
 	if info, err := e.Info(t.Context()); err != nil || info.Name != "Podman" || len(info.Lacks) == 0 {
 		t.Errorf("got %+v, %v", info, err)
 	}
+	id, err := e.CreateContainer(t.Context(), engine.ContainerSpec{Name: "limits", Image: baseImage, Entrypoint: []string{"true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.UpdateContainer(t.Context(), id, engine.Limits{Pids: 10}); !engine.Is(err, engine.KindUnsupported) {
+		t.Errorf("a change of limits: %v (%s)", err, engine.KindOf(err))
+	}
+	if err := e.RemoveContainer(t.Context(), id); err != nil {
+		t.Error(err)
+	}
 }
 
 // startPodman starts one that has the base image, and says where it answers.

@@ -40,7 +40,7 @@ func toProduct(said types.Version) product {
 
 // podmanLacks was found with Podman 4.3, which TestPodman holds to the rest of the contract.
 var podmanLacks = []string{
-	"Limits of a container cannot be changed once it is made: a workspace keeps those that it was created with.",
+	"Limits of a container cannot be changed once it is made: a workspace keeps those that it was made with, and its isolation says so.",
 	"Limits that the machine cannot give are not refused.",
 	"A directory of the host that is missing is made rather than refused when a container mounts it.",
 	"A network is not held by the containers that run on it, so that one that is removed by hand takes them off it.",
