@@ -383,6 +383,11 @@ func TestRecovery(t *testing.T) {
 			p.run(true)
 		}
 		p.is(Active, "The network is gone", "gave up after 3 tries: the container runs on as it is", "The last try failed: The engine refuses.")
+		for _, verb := range []task.Type{task.Sync, task.Restart} {
+			if p.ask(verb); p.w.Status != Active || p.w.StatusReason != nil {
+				t.Errorf("while a %s is to see to it, it is %s (%s)", verb, p.w.Status, *p.w.StatusReason)
+			}
+		}
 
 		p = newPatient(t, three)
 		p.see(time.Hour, lost)

@@ -141,8 +141,10 @@ func reasonOf(w Workspace, live []task.Task) *string {
 		switch {
 		case w.DesiredState == WantRunning && find(live, recovers) != nil:
 			why = whyRecovering(w, live)
-		case w.DesiredState == WantRunning && verb != "":
+		case w.DesiredState == WantRunning && verb != "" && len(live) == 0:
 			why = whyFailed(w)
+		case w.DesiredState == WantRunning && verb != "":
+			why = whyNotYet(w, live)
 		case w.DesiredState == WantStopped:
 			why = "It runs although it was stopped: something outside this server started it. Stop it again, or start it to keep it running."
 		}
