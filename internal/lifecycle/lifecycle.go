@@ -22,6 +22,7 @@ import (
 type Workspaces interface {
 	Get(ctx context.Context, id string) (workspace.Workspace, error)
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
+	RecordEnd(ctx context.Context, id string, e workspace.End) error
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
@@ -159,6 +160,19 @@ func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 	}
 	_, err = l.workspaces.Record(ctx, w.ID, observed(w, s))
 	return s, err
+}
+
+// End records that a container has ended, as an event of the engine told. It takes its turn with the looks: one that saw the container run
+// is recorded before.
+func (l *Lifecycle) End(ctx context.Context, id string, e workspace.End) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	leave, err := l.looks.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return l.workspaces.RecordEnd(ctx, id, e)
 }
 
 // Discard removes an orphan, unless a row knows it by now.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
@@ -22,6 +23,7 @@ type desk struct {
 	known bool             // whether a row knows what is taken for an orphan
 
 	released []string // subnets, by workspace
+	ends     []workspace.End
 }
 
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
@@ -29,6 +31,11 @@ func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { retur
 func (d *desk) Record(_ context.Context, _ string, seen workspace.Observed) (workspace.Workspace, error) {
 	d.w.Observed = seen
 	return d.w, nil
+}
+
+func (d *desk) RecordEnd(_ context.Context, _ string, e workspace.End) error {
+	d.ends = append(d.ends, e)
+	return nil
 }
 
 func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (workspace.Workspace, error) {
@@ -150,6 +157,26 @@ func TestWhatWasBegunIsNotCut(t *testing.T) {
 	if d.w.Observed.Network == nil || d.w.Observed.Container != nil {
 		t.Errorf("recorded %+v, want the network that was made and no container", d.w.Observed)
 	}
+}
+
+func TestAnEndIsRecordedAfterALookThatSawItRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, d, l := rig()
+		looking := make(chan struct{})
+		fake.onList = func() error { <-looking; return nil }
+		look, end := make(chan error, 1), make(chan error, 1)
+		go func() { look <- l.Look(t.Context(), "ws_1") }()
+		synctest.Wait()
+		go func() { end <- l.End(t.Context(), "ws_1", workspace.End{Code: 3}) }()
+		synctest.Wait()
+		if len(d.ends) > 0 {
+			t.Error("what the look saw would be recorded over it")
+		}
+		close(looking)
+		if err := errors.Join(<-look, <-end); err != nil || len(d.ends) != 1 || d.ends[0].Code != 3 {
+			t.Errorf("got %+v, %v", d.ends, err)
+		}
+	})
 }
 
 func TestAnEngineThatDoesNotChangeLimitsKeepsThem(t *testing.T) {

@@ -24,14 +24,15 @@ type Workspaces interface {
 	RecordEngine(h workspace.EngineHealth)
 	RecordOrphans(found []workspace.Orphan)
 	LostSubnets(ctx context.Context) ([]workspace.Orphan, error)
-	RecordEnd(ctx context.Context, id string, e workspace.End) error
 	Each(ctx context.Context, visit func(workspace.Workspace) error) error
 	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
 }
 
-// Looker asks the engine what it has of a workspace, and records it. It also removes what no workspace knows of.
+// Looker asks the engine what it has of a workspace, and records it, or the end of its container, which was told. It also removes what no
+// workspace knows of.
 type Looker interface {
 	Look(ctx context.Context, id string) error
+	End(ctx context.Context, id string, e workspace.End) error
 	Discard(ctx context.Context, o workspace.Orphan) error
 }
 
@@ -147,7 +148,7 @@ func (m *Monitor) tellEnds(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if err := m.Workspaces.RecordEnd(ctx, id, end); err != nil && ctx.Err() == nil {
+		if err := m.Looker.End(ctx, id, end); err != nil && ctx.Err() == nil {
 			m.Log.Warn("record the end of a container", "workspace_id", id, "error", err)
 		}
 		m.agenda.add(id, struct{}{})

@@ -63,8 +63,8 @@ func (d *desk) RecordOrphans(found []workspace.Orphan) {
 	d.orphans = found
 }
 
-// RecordEnd does what the real one does, but where it keeps it.
-func (d *desk) RecordEnd(_ context.Context, id string, e workspace.End) error {
+// End does what the real one does, but where it keeps it.
+func (d *desk) End(_ context.Context, id string, e workspace.End) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	draft := workspace.NewDraft(d.all[id], nil, time.Now())

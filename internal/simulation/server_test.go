@@ -99,6 +99,13 @@ func (d desk) Record(ctx context.Context, id string, seen workspace.Observed) (w
 	return d.server.Service.Record(ctx, id, seen)
 }
 
+func (d desk) RecordEnd(ctx context.Context, id string, e workspace.End) error {
+	if err := d.server.reach(); err != nil {
+		return err
+	}
+	return d.server.Service.RecordEnd(ctx, id, e)
+}
+
 func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error) {
 	if err := d.server.reach(); err != nil {
 		return workspace.Workspace{}, err
@@ -182,14 +189,7 @@ func (s *server) reach() error {
 	return nil
 }
 
-// RecordEnd, Each and LostSubnets are what the monitor has of the database, unless that is cut off.
-func (s *server) RecordEnd(ctx context.Context, id string, e workspace.End) error {
-	if err := s.reach(); err != nil {
-		return err
-	}
-	return s.Service.RecordEnd(ctx, id, e)
-}
-
+// Each and LostSubnets are what the monitor has of the database, unless that is cut off.
 func (s *server) Each(ctx context.Context, visit func(workspace.Workspace) error) error {
 	if err := s.reach(); err != nil {
 		return err
