@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/aicli/aicli-web/internal/engine"
 )
 
 const (
@@ -161,8 +163,12 @@ func (d *daemon) killForgotten() (killed int) {
 }
 
 // wipe stops the daemon and removes all that it has kept.
-func (d *daemon) wipe() {
+func (d *daemon) wipe(e engine.Engine) {
 	d.Helper()
+	networks, err := e.Networks(d.Context(), nil)
+	if err != nil {
+		d.Fatal(err)
+	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		d.Fatal(err)
 	}
@@ -172,7 +178,15 @@ func (d *daemon) wipe() {
 	if err := os.RemoveAll(filepath.Join(d.dir, "data")); err != nil {
 		d.Fatal(err)
 	}
+	for _, n := range networks { // its successor does not know them
+		if len(n.ID) > bridgeID && n.Labels[engine.LabelManaged] != "" {
+			d.must("ip", "link", "delete", "br-"+n.ID[:bridgeID])
+		}
+	}
 }
+
+// bridgeID is how much of a network's id is in the name of its bridge.
+const bridgeID = 12
 
 // TestTheEnginesDataIsLost has an engine forget all that it had. What should run is made again, what was stopped by its next start.
 func TestTheEnginesDataIsLost(t *testing.T) {
@@ -182,7 +196,7 @@ func TestTheEnginesDataIsLost(t *testing.T) {
 	ann := h.start().as("ann")
 	runs := ann.must("create", map[string]any{"name": "runs", "wait": "PT30S"}).Workspace
 	stopped := ann.must("create", map[string]any{"name": "stopped", "start": false, "wait": "PT30S"}).Workspace
-	d.wipe()
+	d.wipe(h.engine)
 	d.start()
 	d.loadImage()
 	waitUntil(t, func() bool {

@@ -167,12 +167,19 @@ func TestRecovery(t *testing.T) {
 	t.Run("a container that was restarted by somebody is left to run", func(t *testing.T) {
 		id := ann.must("create", map[string]any{"name": "restarted"}).Workspace.ID
 		ann.status(id).until("ACTIVE")
-		before := ann.workspace(id).Container
 		h.behind("restart", "-t", "5", name(id))
+		begun, err := h.engine.Container(t.Context(), name(id))
+		if err != nil {
+			t.Fatal(err)
+		}
 		waitUntil(t, func() bool {
-			now := ann.workspace(id)
-			return now.Status == "ACTIVE" && now.StatusReason == "" && now.Container.ID == before.ID && now.Container.StartedAt.After(before.StartedAt)
+			now, tasks := ann.workspace(id), ann.health(id).Tasks.Nodes
+			return now.Status == "ACTIVE" && now.StatusReason == "" && now.Container.StartedAt.Equal(begun.StartedAt) && tasks[0].Status == "SUCCEEDED"
 		})
+		ann.must("sync", map[string]any{"id": id, "wait": "PT30S"})
+		if now := ann.workspace(id); now.Container.ID != begun.ID || !now.Container.StartedAt.Equal(begun.StartedAt) {
+			t.Errorf("it was started once more: %+v", now.Container)
+		}
 		ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		h.nothingLeft(id)
 	})
