@@ -18,7 +18,12 @@ bin=$PWD/.cache/docker-${version%+incompatible}
 if [ ! -x "$bin/dockerd" ]; then
   source=$(mktemp -d)
   trap 'rm -rf "$source"' EXIT
-  cp -r "$(go mod download -json "github.com/docker/docker@$version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/." "$source"
+  module=$(go mod download -json "github.com/docker/docker@$version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+  if [ ! -d "$module/cmd/dockerd" ]; then
+    echo "The source of Docker $version could not be had." >&2
+    exit 1
+  fi
+  cp -r "$module/." "$source"
   chmod -R u+w "$source"
   mv "$source/vendor.mod" "$source/go.mod"
   mv "$source/vendor.sum" "$source/go.sum"

@@ -219,7 +219,7 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 			for _, r := range before { // they were told: two never work on one workspace at once
 				<-r.done
 			}
-			if !p.holds(t.Lease) { // the machine stood still, or the database did: somebody else may be at it by now
+			if !p.holds(t.Lease) { // the process stood still, or the database did: somebody else may be at it by now
 				p.opts.Log.Warn("a task was not begun: its lease had ended", "task_id", t.ID, "workspace_id", t.WorkspaceID)
 				return
 			}
