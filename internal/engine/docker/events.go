@@ -106,6 +106,9 @@ func (s *stream) Next() (engine.Event, error) {
 	for s.ctx.Err() == nil {
 		select {
 		case message := <-s.messages:
+			if message.Action == "remove" { // Podman's word
+				message.Action = dockerevents.ActionDestroy
+			}
 			if s.chosen(&message) {
 				return toEvent(&message), nil
 			}
@@ -154,8 +157,10 @@ func (s *stream) chosenNetwork(message *dockerevents.Message) bool {
 	}
 	network, err := s.engine.network(s.ctx, id)
 	if err != nil {
-		// One that is gone is nobody's. Of one that cannot be looked up now a needless hint is better than none.
-		return !engine.Is(err, engine.KindNotFound)
+		// One that is gone is nobody's. Of one that cannot be looked up now a needless hint is better than none, and so it is where Podman,
+		// whose events have the id of a pod, names the container that was taken off a network and not the network.
+		_, podman := message.Actor.Attributes["podId"]
+		return podman || !engine.Is(err, engine.KindNotFound)
 	}
 	ours = true
 	for name, value := range s.labels {
@@ -171,9 +176,6 @@ func toEvent(message *dockerevents.Message) engine.Event {
 	event := engine.Event{
 		At: time.Unix(0, message.TimeNano), Kind: engine.ObjectKind(message.Type),
 		Action: string(message.Action), ID: message.Actor.ID,
-	}
-	if event.Action == "remove" { // Podman's word
-		event.Action = string(dockerevents.ActionDestroy)
 	}
 	if event.Kind == engine.ContainerObject {
 		event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name

@@ -91,11 +91,20 @@ func (e *Engine) ConnectNetwork(ctx context.Context, networkID, containerID stri
 		return translate(op, containerID, err)
 	}
 	return e.callOn(ctx, networkLimit, op, networkID, func(ctx context.Context) error {
-		err := e.api.NetworkConnect(ctx, networkID, containerID, nil)
-		if err != nil && (strings.Contains(err.Error(), "already exists in network") || strings.Contains(err.Error(), "is already connected to network")) {
+		connect := func() error { return e.api.NetworkConnect(ctx, networkID, containerID, nil) }
+		err := connect()
+		switch {
+		case err == nil || strings.Contains(err.Error(), "already exists in network"):
 			return nil
+		case strings.Contains(err.Error(), "is already connected to network"):
+			// So Podman says by the network's name, also when that was made again since and the container is on nothing.
+			if err := e.api.NetworkDisconnect(ctx, networkID, containerID, true); err != nil {
+				return err
+			}
+			return connect()
+		default:
+			return err
 		}
-		return err
 	})
 }
 

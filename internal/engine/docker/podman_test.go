@@ -7,15 +7,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/docker/docker/api/types/container"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
 )
 
-// podmanExceptions are the subtests behind podmanLacks, and two on what has the same end in another way: an init of its own that gives
-// another exit code, and attachments that outlive their network.
+// podmanExceptions are the subtests behind podmanLacks, and some on what comes to the same end in another way: images have full names,
+// networks are known by name, there is a bound on processes where none is asked for, and its init gives another exit code.
 var podmanExceptions = []string{
 	"limits change on a container that was made and on one that runs",
 	"more processors than the host has are invalid",
@@ -24,6 +28,9 @@ var podmanExceptions = []string{
 	"a network stays while a running container is attached to it",
 	"why a command could not be run is kept with its container",
 	"a command that cannot be run below an init is invalid or ends with code 127",
+	"a stopped container does not start on a network that was made again before it is connected",
+	"a network that a container was put on again stays",
+	"names, networks and limits are read back to the letter",
 }
 
 // podmanConfig keeps all that Podman has in one directory, apart from any other's, asks for no limits that a machine may refuse, and needs
@@ -56,19 +63,53 @@ func TestPodman(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = e.Close() }()
-	if info, err := e.Info(t.Context()); err != nil || info.Name != "Podman" || len(info.Lacks) == 0 {
+	info, err := e.Info(t.Context())
+	if err != nil || info.Name != "Podman" || len(info.Lacks) == 0 {
 		t.Errorf("got %+v, %v", info, err)
 	}
-	id, err := e.CreateContainer(t.Context(), engine.ContainerSpec{Name: "limits", Image: baseImage, Entrypoint: []string{"true"}})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	network := engine.NetworkSpec{Name: "n", Subnet: "10.214.255.0/28"}
+	first, err := e.CreateNetwork(t.Context(), network)
+	must(err)
+	id, err := e.CreateContainer(t.Context(), engine.ContainerSpec{Name: "c", Image: baseImage, Entrypoint: []string{"sleep", "600"}, NetworkID: "n", Init: true})
+	must(err)
+	if err := e.UpdateContainer(t.Context(), id, engine.Limits{Pids: 10}); slices.Contains(info.Lacks, noLimits) && !engine.Is(err, engine.KindUnsupported) {
+		t.Errorf("a change of limits: %v (%s)", err, engine.KindOf(err))
+	}
+	must(e.StartContainer(t.Context(), id))
+	must(e.RemoveNetwork(t.Context(), first)) // which its name would not do
+	_, err = e.CreateNetwork(t.Context(), network)
+	must(err)
+	must(e.ConnectNetwork(t.Context(), "n", id))
+	if answer := say(t, e, id, "nc", "-w", "2", "10.214.255.1", "1"); !strings.Contains(answer, "refused") { // by the network's gateway
+		t.Errorf("a container whose network was made again while it ran hears %q", answer)
+	}
+	must(e.RemoveContainer(t.Context(), id))
+	must(e.RemoveNetwork(t.Context(), "n"))
+}
+
+// say runs a command in a container, and gives what it writes.
+func say(t *testing.T, e *Engine, id string, command ...string) string {
+	t.Helper()
+	made, err := e.api.ContainerExecCreate(t.Context(), id, container.ExecOptions{Cmd: command, AttachStdout: true, AttachStderr: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.UpdateContainer(t.Context(), id, engine.Limits{Pids: 10}); !engine.Is(err, engine.KindUnsupported) {
-		t.Errorf("a change of limits: %v (%s)", err, engine.KindOf(err))
+	stream, err := e.api.ContainerExecAttach(t.Context(), made.ID, container.ExecAttachOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := e.RemoveContainer(t.Context(), id); err != nil {
-		t.Error(err)
+	defer stream.Close()
+	said, err := io.ReadAll(stream.Reader)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(said)
 }
 
 // startPodman starts one that has the base image, and says where it answers.
@@ -82,14 +123,15 @@ func startPodman(t *testing.T) (host string) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, podmanConfig, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	podman := func(args ...string) *exec.Cmd {
-		cmd := exec.Command("podman", append([]string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run")}, args...)...)
+	podman := []string{"podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run")}
+	run := func(command ...string) *exec.Cmd {
+		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+config)
 		return cmd
 	}
 	must := func(args ...string) {
 		t.Helper()
-		if out, err := podman(args...).CombinedOutput(); err != nil {
+		if out, err := run(append(podman, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("podman %v: %v\n%s", args, err, out)
 		}
 	}
@@ -99,7 +141,9 @@ func startPodman(t *testing.T) (host string) {
 	must("tag", "localhost/"+baseImage, "docker.io/library/"+baseImage)
 
 	host = "unix://" + filepath.Join(dir, "podman.sock")
-	service := podman("system", "service", "--time", "0", host)
+	// Bridges, firewall rules and leases of addresses are in namespaces that end with it.
+	apart := []string{"unshare", "--net", "--mount", "sh", "-c", `mkdir -p /var/lib/cni && mount -t tmpfs tmpfs /var/lib/cni && exec "$@"`, "sh"}
+	service := run(slices.Concat(apart, podman, []string{"system", "service", "--time", "0", host})...)
 	if err := service.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -32,17 +32,24 @@ func (e *Engine) madeBy(ctx context.Context, version string) (product, error) {
 func toProduct(said types.Version) product {
 	for _, c := range said.Components {
 		if strings.HasPrefix(c.Name, "Podman") {
-			return product{name: "Podman", lacks: podmanLacks}
+			return product{name: "Podman", lacks: podmanLacks(said.Version)}
 		}
 	}
 	return product{name: "Docker Engine"}
 }
 
-// podmanLacks was found with Podman 4.3, which TestPodman holds to the rest of the contract.
-var podmanLacks = []string{
-	"Limits of a container cannot be changed once it is made: a workspace keeps those that it was made with, and its isolation says so.",
-	"Limits that the machine cannot give are not refused.",
-	"A directory of the host that is missing is made rather than refused when a container mounts it.",
-	"A network is not held by the containers that run on it, so that one that is removed by hand takes them off it.",
-	"Why a command could not be run is not kept with its container.",
+// podmanLacks was found with Podman 4.3, which TestPodman holds to the rest of the contract. Later ones have learnt to change limits.
+func podmanLacks(version string) []string {
+	lacks := []string{
+		"Limits that the machine cannot give are not refused.",
+		"A directory of the host that is missing is made rather than refused when a container mounts it.",
+		"A network is not held by the containers that run on it, so that one that is removed by hand takes them off it.",
+		"Why a command could not be run is not kept with its container.",
+	}
+	if major, _, _ := strings.Cut(version, "."); major == "3" || major == "4" {
+		lacks = append([]string{noLimits}, lacks...)
+	}
+	return lacks
 }
+
+const noLimits = "Limits of a container cannot be changed once it is made: a workspace keeps those that it was made with, and its isolation says so."

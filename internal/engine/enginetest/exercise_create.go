@@ -51,6 +51,16 @@ func exerciseCreation(run runner) {
 		}, engine.KindConflict)
 	})
 	run("the isolation that was asked for is read back", func(b *bench) { exerciseIsolation(b) })
+	run("names, networks and limits are read back to the letter", func(b *bench) {
+		spec := b.spec("c")
+		c := b.inspect(b.started(spec))
+		if c.Image != spec.Image || c.Enforced.Limits != (engine.Limits{}) {
+			b.Errorf("image %q, limits %+v, want %q and none", c.Image, c.Enforced.Limits, spec.Image)
+		}
+		if len(c.Networks) != 1 || c.Networks[0].NetworkID != b.network(0) {
+			b.Errorf("it is on %+v, want %s", c.Networks, b.network(0))
+		}
+	})
 	run("limits change on a container that was made and on one that runs", func(b *bench) {
 		spec := b.spec("c")
 		spec.Limits = engine.Limits{NanoCPUs: 250_000_000, MemoryBytes: 32 << 20, Pids: 50}

@@ -84,6 +84,9 @@ func exerciseNetworks(run runner) {
 		b.must(b.engine.RemoveContainer(b.ctx, id))
 		b.must(b.engine.RemoveNetwork(b.ctx, b.network(0)))
 	})
+	run("a stopped container does not start on a network that was made again before it is connected", func(b *bench) {
+		b.fails(b.engine.StartContainer(b.ctx, b.madeAnew()), engine.KindNotFound)
+	})
 	run("a stopped container is connected to a network that was made again, and starts on it", func(b *bench) {
 		id := b.started(b.spec("c"))
 		b.must(b.engine.StopContainer(b.ctx, id, 0))
@@ -91,14 +94,22 @@ func exerciseNetworks(run runner) {
 		b.fails(b.engine.StartContainer(b.ctx, id), engine.KindNotFound)
 		again, err := b.engine.CreateNetwork(b.ctx, b.networkSpec(0))
 		b.must(err)
-		if err := b.engine.StartContainer(b.ctx, id); err != nil { // unless it finds the network by its name
-			b.fails(err, engine.KindNotFound)
-		}
 		b.must(b.engine.ConnectNetwork(b.ctx, again, id))
 		b.must(b.engine.StartContainer(b.ctx, id))
 		b.must(b.engine.ConnectNetwork(b.ctx, again, id)) // it is already
 		b.on(id, again)
 	})
+}
+
+// madeAnew is a stopped container whose network was removed and made again.
+func (b *bench) madeAnew() (id string) {
+	b.Helper()
+	id = b.started(b.spec("c"))
+	b.must(b.engine.StopContainer(b.ctx, id, 0))
+	b.must(b.engine.RemoveNetwork(b.ctx, b.network(0)))
+	_, err := b.engine.CreateNetwork(b.ctx, b.networkSpec(0))
+	b.must(err)
+	return id
 }
 
 func exerciseDisconnected(run runner) {
@@ -111,6 +122,12 @@ func exerciseDisconnected(run runner) {
 		b.fails(b.engine.ConnectNetwork(b.ctx, b.networkSpec(1).Name, id), engine.KindNotFound)
 		b.must(b.engine.ConnectNetwork(b.ctx, b.network(0), id))
 		b.on(id, b.network(0))
+	})
+	run("a network that a container was put on again stays", func(b *bench) {
+		id := b.started(b.spec("c"))
+		b.opts.Disconnect(b.T, b.engine, b.network(0), id)
+		b.must(b.engine.ConnectNetwork(b.ctx, b.network(0), id))
+		b.fails(b.engine.RemoveNetwork(b.ctx, b.network(0)), engine.KindConflict)
 	})
 }
 
