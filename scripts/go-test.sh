@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 if ! command -v ip >/dev/null; then scripts/apt-install.sh iproute2; fi # for the bridge of a daemon of a test's own
 scripts/ensure-podman.sh
+if [ -d .cache/iptables ]; then PATH=$PWD/.cache/iptables:$PATH; fi # what the engine needed, Podman needs
 AICLI_TEST_TOXIPROXY=$(scripts/ensure-toxiproxy.sh)
 export AICLI_TEST_TOXIPROXY
 onEngine=(./internal/engine/docker ./internal/e2e)
