@@ -142,7 +142,7 @@ func startPodman(t *testing.T) (host string) {
 
 	host = "unix://" + filepath.Join(dir, "podman.sock")
 	// Bridges, firewall rules and leases of addresses are in namespaces that end with it.
-	apart := []string{"unshare", "--net", "--mount", "sh", "-c", `mkdir -p /var/lib/cni && mount -t tmpfs tmpfs /var/lib/cni && exec "$@"`, "sh"}
+	apart := []string{"unshare", "--net", "--mount", "sh", "-c", `mkdir -p /var/lib/cni && mount -t tmpfs leases /var/lib/cni && exec "$@"`, "sh"}
 	service := run(slices.Concat(apart, podman, []string{"system", "service", "--time", "0", host})...)
 	if err := service.Start(); err != nil {
 		t.Fatal(err)
