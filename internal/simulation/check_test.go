@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -208,7 +209,7 @@ func (w *world) converge() {
 			good = false
 		}
 		if _, late := w.late[id]; !late && w.takenBack(id) && len(state)+has > 0 {
-			w.Errorf("the creation of %s was cancelled, and nothing else made it, but the engine has %v and %d networks of it", id, state, has)
+			w.Errorf("the creation of %s was cancelled, and nothing else made it, but the engine has %v and %d networks of it; its tasks are\n%s", id, state, has, w.history(id))
 		}
 		if !good {
 			w.Errorf("%s is to be %s and is %s; the engine has %v and %d networks of it, and seen was %q; failure %+v", id, now.DesiredState, now.Status, state, has, now.Observed.State(), now.Failure)
@@ -234,8 +235,21 @@ func (w *world) runs() map[string]int {
 	return n
 }
 
-// takenBack reports whether all that could have made a container of a workspace was cancelled, or ended before it had begun. A start that is
-// asked for while a creation is taken back takes over what is half made.
+// history tells of all tasks of a workspace, the newest first.
+func (w *world) history(id string) string {
+	p, err := w.eyes.Tasks(w.Context(), workspace.TaskQuery{WorkspaceID: id, Window: workspace.Window{First: 1000}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	var b strings.Builder
+	for _, t := range p.Items {
+		fmt.Fprintf(&b, "%s %s %s, asked for at %s, begun at %v, ended at %v, %+v, failure %v\n", t.ID, t.Type, t.Status, t.CreatedAt, t.StartedAt, t.FinishedAt, t.Params, t.Failure)
+	}
+	return b.String()
+}
+
+// takenBack reports whether all that could have made a container of a workspace was cancelled, or ended before it had begun, and was to be
+// taken back: a start that is asked for before that is done takes over what is half made, and an engine that refuses is told of.
 func (w *world) takenBack(id string) bool {
 	p, err := w.eyes.Tasks(w.Context(), workspace.TaskQuery{
 		WorkspaceID: id, Types: []task.Type{task.Create, task.Start, task.Restart, task.Recreate, task.Sync}, Window: workspace.Window{First: 1000},
@@ -243,23 +257,19 @@ func (w *world) takenBack(id string) bool {
 	if err != nil {
 		w.Fatal(err)
 	}
-	var undos []task.Task
+	var done time.Time // with what was cancelled, and with taking it back
 	for _, t := range p.Items {
-		if t.Params.Undo {
-			undos = append(undos, t)
-		}
-	}
-	for _, t := range p.Items {
-		takesOver := func(undo task.Task) bool {
-			return !t.CreatedAt.Before(undo.CreatedAt) && undo.FinishedAt != nil && !t.CreatedAt.After(*undo.FinishedAt)
-		}
+		cancelled := t.Params.Undo || t.Type == task.Create && t.Status == task.Cancelled
 		switch {
-		case t.Params.Undo, t.Type == task.Create && t.Status == task.Cancelled:
-		case t.StartedAt != nil, t.Type != task.Sync && slices.ContainsFunc(undos, takesOver):
+		case cancelled && (t.FinishedAt == nil || t.Status == task.Failed), !cancelled && t.StartedAt != nil:
 			return false
+		case cancelled && t.FinishedAt.After(done):
+			done = *t.FinishedAt
 		}
 	}
-	return true
+	return !slices.ContainsFunc(p.Items, func(t task.Task) bool {
+		return t.Type != task.Create && t.Type != task.Sync && !t.CreatedAt.After(done)
+	})
 }
 
 // rest waits until nothing lives any more.
