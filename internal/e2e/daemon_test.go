@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/aicli/aicli-web/internal/engine"
 )
 
 const (
@@ -31,14 +29,17 @@ const (
 // daemons counts them: they run beside one another.
 var daemons atomic.Int32
 
-// daemon is a Docker daemon of the test's own, beside that of the machine: with a bridge, data and a socket of its own, and no firewall
-// rules.
+// daemon is a Docker daemon of the test's own, beside that of the machine: with data and a socket of its own, and in a network namespace, with
+// which all bridges end that it has forgotten.
 type daemon struct {
 	*testing.T
-	dir, bridge, socket string
-	cmd                 *exec.Cmd
-	log                 *logFile
+	dir, space, socket string
+	cmd                *exec.Cmd
+	log                *logFile
 }
+
+// bridge is the daemon's own in its namespace, where nobody makes another.
+const bridge = "own"
 
 func newDaemon(t *testing.T) *daemon {
 	t.Helper()
@@ -46,12 +47,13 @@ func newDaemon(t *testing.T) *daemon {
 		t.Fatal("A Docker daemon of the test's own can only be started by root. Run the tests as root, as CI does.")
 	}
 	dir := t.TempDir()
-	n := daemons.Add(1)
-	d := &daemon{T: t, dir: dir, bridge: fmt.Sprintf("aicli-t%d-%d", os.Getpid()%10_000, n), socket: filepath.Join(dir, "d.sock"), log: &logFile{}}
+	d := &daemon{T: t, dir: dir, space: fmt.Sprintf("aicli-test-%d-%d", os.Getpid(), daemons.Add(1)), socket: filepath.Join(dir, "d.sock"), log: &logFile{}}
 	t.Cleanup(d.clean)
-	d.must("ip", "link", "add", d.bridge, "type", "bridge")
-	d.must("ip", "address", "add", fmt.Sprintf("10.209.%d.1/24", 255-n), "dev", d.bridge)
-	d.must("ip", "link", "set", d.bridge, "up")
+	d.must("ip", "netns", "add", d.space)
+	d.must("ip", "-n", d.space, "link", "set", "lo", "up")
+	d.must("ip", "-n", d.space, "link", "add", bridge, "type", "bridge")
+	d.must("ip", "-n", d.space, "address", "add", "10.209.255.1/24", "dev", bridge)
+	d.must("ip", "-n", d.space, "link", "set", bridge, "up")
 	d.start()
 	d.loadImage()
 	return d
@@ -74,7 +76,7 @@ func (d *daemon) must(name string, args ...string) {
 // start starts the daemon and waits until it answers.
 func (d *daemon) start() {
 	d.Helper()
-	d.cmd = exec.Command("dockerd", "-b", d.bridge, "--iptables=false", "--ip6tables=false", "--data-root", filepath.Join(d.dir, "data"),
+	d.cmd = exec.Command("nsenter", "--net=/run/netns/"+d.space, "dockerd", "-b", bridge, "--iptables=false", "--ip6tables=false", "--data-root", filepath.Join(d.dir, "data"),
 		"--exec-root", filepath.Join(d.dir, "exec"), "--pidfile", filepath.Join(d.dir, "pid"), "-H", d.host())
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts outlives it as it would elsewhere
@@ -123,7 +125,6 @@ func (d *daemon) clean() {
 	if d.Failed() {
 		d.Logf("the engine's log ends with\n%s", tail(d.log.String(), 40))
 	}
-	_ = exec.Command("ip", "link", "delete", d.bridge).Run()
 	if n := d.killForgotten(); n > 0 {
 		d.Logf("%d processes that the engine had forgotten when it was killed were ended", n)
 	}
@@ -135,6 +136,9 @@ func (d *daemon) clean() {
 		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.dir) {
 			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
 		}
+	}
+	if out, err := exec.Command("ip", "netns", "delete", d.space).CombinedOutput(); err != nil {
+		d.Errorf("%v: %s", err, out)
 	}
 }
 
@@ -163,12 +167,8 @@ func (d *daemon) killForgotten() (killed int) {
 }
 
 // wipe stops the daemon and removes all that it has kept.
-func (d *daemon) wipe(e engine.Engine) {
+func (d *daemon) wipe() {
 	d.Helper()
-	networks, err := e.Networks(d.Context(), nil)
-	if err != nil {
-		d.Fatal(err)
-	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		d.Fatal(err)
 	}
@@ -178,15 +178,7 @@ func (d *daemon) wipe(e engine.Engine) {
 	if err := os.RemoveAll(filepath.Join(d.dir, "data")); err != nil {
 		d.Fatal(err)
 	}
-	for _, n := range networks { // its successor does not know them
-		if len(n.ID) > bridgeID && n.Labels[engine.LabelManaged] != "" {
-			d.must("ip", "link", "delete", "br-"+n.ID[:bridgeID])
-		}
-	}
 }
-
-// bridgeID is how much of a network's id is in the name of its bridge.
-const bridgeID = 12
 
 // TestTheEnginesDataIsLost has an engine forget all that it had. What should run is made again, what was stopped by its next start.
 func TestTheEnginesDataIsLost(t *testing.T) {
@@ -196,7 +188,7 @@ func TestTheEnginesDataIsLost(t *testing.T) {
 	ann := h.start().as("ann")
 	runs := ann.must("create", map[string]any{"name": "runs", "wait": "PT30S"}).Workspace
 	stopped := ann.must("create", map[string]any{"name": "stopped", "start": false, "wait": "PT30S"}).Workspace
-	d.wipe(h.engine)
+	d.wipe()
 	d.start()
 	d.loadImage()
 	waitUntil(t, func() bool {
