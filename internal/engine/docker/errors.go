@@ -116,7 +116,7 @@ func match(phrases []phrase, words string) engine.Kind {
 
 // leftTask is what an engine says of a container that it was killed beside and has forgotten to be running: what is left of that stands in
 // the way of every start. The whole of it must match, because the container is removed then.
-var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists`)
+var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists|: id already in use\b`)
 
 // The first phrase that is found counts. Docker's engines from 20.10 to 28 write these, and some Podman 4.3.
 var (

@@ -63,6 +63,8 @@ func TestClassify(t *testing.T) {
 			"error while removing network: network n id 1 has active endpoints"), engine.KindConflict},
 		{"a killed engine has left something of an earlier run", opStart, said(internal,
 			"task 19ba77fe0a9828d6c5db8d7efd7d5b50d49ae390daf0b29a4a218dc404977886: already exists"), engine.KindBroken},
+		{"what is left of a container that was being started when the engine was killed", opStart,
+			said(errdefs.ErrConflict, "Error response from daemon: id already in use"), engine.KindBroken},
 		{"something else exists already", opStart, said(internal, "failed to create endpoint e on network n: already exists"), engine.KindInternal},
 		{"a network's name is taken", "x", said(errdefs.ErrConflict, "network with name n already exists"), engine.KindConflict},
 		{"a name is taken", "x", said(errdefs.ErrConflict, `The container name "/a" is already in use by container "1"`), engine.KindConflict},
