@@ -122,6 +122,14 @@ func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) erro
 
 func (q *queue) Reclaim(context.Context) (int, error) { return 0, nil }
 
+// handOver ends the first task behind the pool's back, and has the second follow it on its workspace.
+func (q *queue) handOver() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tasks[0].Status, q.tasks[0].Lease.Holder = task.Superseded, ""
+	q.tasks[1].WorkspaceID, q.tasks[1].RunAt = q.tasks[0].WorkspaceID, time.Now()
+}
+
 func (q *queue) of(id string) (statuses []task.Status) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -433,10 +441,7 @@ func TestPool(t *testing.T) {
 			q.tasks[1].RunAt = time.Now().Add(time.Hour)
 			q.mu.Unlock()
 			advance(2 * time.Second)
-			q.mu.Lock()
-			q.tasks[0].Status, q.tasks[0].Lease.Holder = task.Superseded, ""
-			q.tasks[1].WorkspaceID, q.tasks[1].RunAt = q.tasks[0].WorkspaceID, time.Now()
-			q.mu.Unlock()
+			q.handOver()
 			advance(30 * time.Second)
 			if !slices.Equal(order, []string{"create has ended", "delete"}) {
 				t.Errorf("got %v", order)
@@ -456,10 +461,7 @@ func TestPool(t *testing.T) {
 			q.tasks[1].RunAt, q.frozen = time.Now().Add(time.Hour), frozen // the pool does not learn that leases are lost
 			q.mu.Unlock()
 			advance(2 * time.Second)
-			q.mu.Lock()
-			q.tasks[0].Status, q.tasks[0].Lease.Holder = task.Superseded, ""
-			q.tasks[1].WorkspaceID, q.tasks[1].RunAt = q.tasks[0].WorkspaceID, time.Now()
-			q.mu.Unlock()
+			q.handOver()
 			advance(20 * time.Second)
 			close(frozen)
 			if !slices.Equal(began, []task.Type{task.Create}) {
