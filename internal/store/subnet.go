@@ -72,7 +72,7 @@ func (db *DB) LostSubnets(ctx context.Context, limit int) (map[string]string, er
 		Slot        int64
 		WorkspaceID string
 	}
-	if err := lost(db.read.WithContext(ctx)).Limit(limit).Find(&rows).Error; err != nil {
+	if err := lost(db.read.WithContext(ctx)).Order("slot").Limit(limit).Find(&rows).Error; err != nil {
 		return nil, wrap("find lost subnets", err)
 	}
 	found := make(map[string]string, len(rows))

@@ -23,7 +23,7 @@ type Store interface {
 	// for the time of block.
 	MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, block time.Duration) (Change, error)
 
-	// LostSubnets are at most limit of those that are kept for workspaces that have no row, by the ids of these. None are, unless somebody
+	// LostSubnets are at most limit, the lowest first, of those that are kept for workspaces that have no row, by the ids of these. None are, unless somebody
 	// else changes the database.
 	LostSubnets(ctx context.Context, limit int) (map[string]string, error)
 	// ReleaseSubnet gives one of them back.
