@@ -89,6 +89,14 @@ func (d *daemon) start() {
 	})
 }
 
+// stop ends the daemon as its operator does, and kills it when it does not end.
+func (d *daemon) stop() error {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
+	defer late.Stop()
+	return d.cmd.Wait()
+}
+
 // kill ends the daemon as a power cut does; what it started lives on.
 func (d *daemon) kill() {
 	d.Helper()
@@ -117,10 +125,7 @@ func (d *daemon) kill() {
 // clean ends the daemon with all that it started, and leaves nothing of it.
 func (d *daemon) clean() {
 	if d.cmd != nil && d.cmd.ProcessState == nil {
-		_ = d.cmd.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
-		_ = d.cmd.Wait()
-		late.Stop()
+		_ = d.stop()
 	}
 	if d.Failed() {
 		d.Logf("the engine's log ends with\n%s", tail(d.log.String(), 40))
@@ -169,10 +174,7 @@ func (d *daemon) killForgotten() (killed int) {
 // wipe stops the daemon and removes all that it has kept.
 func (d *daemon) wipe() {
 	d.Helper()
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		d.Fatal(err)
-	}
-	if err := d.cmd.Wait(); err != nil {
+	if err := d.stop(); err != nil {
 		d.Error(err)
 	}
 	if err := os.RemoveAll(filepath.Join(d.dir, "data")); err != nil {

@@ -149,7 +149,9 @@ func startPodman(t *testing.T) (host string) {
 	}
 	t.Cleanup(func() {
 		_ = service.Process.Signal(os.Interrupt)
+		late := time.AfterFunc(testLimit, func() { _ = service.Process.Kill() })
 		_ = service.Wait()
+		late.Stop()
 		must("rmi", "--all", "--force")
 	})
 	answers(t, host)
