@@ -28,3 +28,9 @@ func (db *DB) ExplainTurn(ctx context.Context, lane task.Lane, owner string) (pl
 		Scan(&plan).Error
 	return plan, err
 }
+
+// Synchronous is how much SQLite waits for the disk.
+func (db *DB) Synchronous(ctx context.Context) (level int, err error) {
+	err = db.write.WithContext(ctx).Raw("PRAGMA synchronous").Scan(&level).Error
+	return level, err
+}

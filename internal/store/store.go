@@ -96,8 +96,9 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 	return db, nil
 }
 
+// sqliteDSN waits at each commit until it is on the disk: what was answered is there after a loss of power too.
 func sqliteDSN(path string) string {
-	return fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)",
+	return fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)",
 		path, sqliteBusy.Milliseconds())
 }
 

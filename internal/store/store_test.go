@@ -508,6 +508,25 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+// elsewhere runs a statement in a transaction of another connection to PostgreSQL, and leaves that open.
+func elsewhere(t *testing.T, dsn, statement string, args ...any) (*sql.DB, *sql.Tx) {
+	t.Helper()
+	other, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	if _, err := tx.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+	return other, tx
+}
+
 // TestLeasesAreKeptOneByOne has another transaction hold the second of two tasks while their leases are extended: the first must be free
 // meanwhile, or the two wait for each other until PostgreSQL ends one of them.
 func TestLeasesAreKeptOneByOne(t *testing.T) {
@@ -518,19 +537,7 @@ func TestLeasesAreKeptOneByOne(t *testing.T) {
 	slices.SortFunc(claimed, func(a, b task.Task) int { return strings.Compare(a.ID, b.ID) })
 	leases := []task.Lease{claimed[0].Lease, claimed[1].Lease}
 
-	other, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
-	tx, err := other.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(t.Context(), "SELECT FROM tasks WHERE id = $1 FOR UPDATE", leases[1].TaskID); err != nil {
-		t.Fatal(err)
-	}
+	other, tx := elsewhere(t, dsn, "SELECT FROM tasks WHERE id = $1 FOR UPDATE", leases[1].TaskID)
 	extended := make(chan error, 1)
 	go func() {
 		v, err := db.Extend(t.Context(), leases, lease)
@@ -553,6 +560,15 @@ func TestLeasesAreKeptOneByOne(t *testing.T) {
 	}
 	if err := <-extended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatWasAnsweredIsOnTheDisk holds that SQLite waits for it; PostgreSQL does unless it is told otherwise.
+func TestWhatWasAnsweredIsOnTheDisk(t *testing.T) {
+	db, _ := storetest.Open(t, store.SQLite)
+	const full = 2
+	if level, err := db.Synchronous(t.Context()); err != nil || level != full {
+		t.Errorf("synchronous is %d, %v", level, err)
 	}
 }
 
