@@ -269,7 +269,7 @@ func (db *DB) UnsuccessfulItems(ctx context.Context, batchID string) (ids []stri
 
 // PruneBatches deletes batches that have ended, with their items.
 func (db *DB) PruneBatches(ctx context.Context, age time.Duration, limit int) (int, error) {
-	r := db.write.WithContext(ctx).Exec(`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE finished_at < ? ORDER BY finished_at, id LIMIT ?)`,
+	r := db.write.WithContext(ctx).Exec(`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE finished_at < ? ORDER BY finished_at, id LIMIT ?`+db.skipLocked("batches")+`)`,
 		toMicros(db.now().Add(-age)), limit)
 	return int(r.RowsAffected), wrap("prune batches", r.Error)
 }

@@ -45,9 +45,9 @@ func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, err
 	return workspace.Once{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, WorkspaceID: r.WorkspaceID, TaskID: r.TaskID, BatchID: r.BatchID}, nil
 }
 
-// PruneKeys deletes keys that were used longer ago than age.
+// PruneKeys deletes keys that were used longer ago than age. One that is just being used again is locked, and left.
 func (db *DB) PruneKeys(ctx context.Context, age time.Duration, limit int) (int, error) {
-	r := db.write.WithContext(ctx).Exec(`DELETE FROM idempotency_keys WHERE (caller, key) IN (
-		SELECT caller, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`, toMicros(db.now().Add(-age)), limit)
+	r := db.write.WithContext(ctx).Exec(`DELETE FROM idempotency_keys WHERE (caller, key) IN (SELECT caller, key FROM idempotency_keys
+		WHERE created_at < ? ORDER BY created_at LIMIT ?`+db.skipLocked("idempotency_keys")+`)`, toMicros(db.now().Add(-age)), limit)
 	return int(r.RowsAffected), wrap("prune idempotency keys", r.Error)
 }

@@ -87,3 +87,30 @@ func TestIdempotencyKeys(t *testing.T) {
 		})
 	})
 }
+
+// TestAKeyThatIsBeingUsedAgainIsNotPruned has another transaction write anew a key that is too old, while such keys are pruned.
+func TestAKeyThatIsBeingUsedAgainIsNotPruned(t *testing.T) {
+	db, dsn := storetest.Open(t, store.Postgres)
+	made := add(t, db, "ann", "w")
+	for _, key := range []string{"old", "again"} {
+		if _, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+			d.Once = workspace.Once{Caller: "ann", Key: key, Fingerprint: "f", WorkspaceID: made.Workspace.ID}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, tx := elsewhere(t, dsn, "UPDATE idempotency_keys SET created_at = created_at + 86400000000 WHERE key = 'again'")
+	if n, err := db.PruneKeys(t.Context(), -time.Hour, 10); n != 1 || err != nil {
+		t.Errorf("pruned %d, %v", n, err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Once(t.Context(), "ann", "again"); err != nil {
+		t.Error(err)
+	}
+	if _, err := db.Once(t.Context(), "ann", "old"); workspace.CodeOf(err) != workspace.NotFound {
+		t.Errorf("got %v", err)
+	}
+}
