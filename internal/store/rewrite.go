@@ -84,6 +84,7 @@ var taskColumns = []column[taskRow]{
 	plain("step", text, func(r taskRow) any { return r.Step }),
 	plain("progress", decimal, func(r taskRow) any { return r.Progress }),
 	optional("failure", func(r taskRow) *task.Failure { return r.Failure }),
+	encoded("params", func(r taskRow) any { return r.Params }),
 	plain("run_at", integer, func(r taskRow) any { return r.RunAt }),
 	plain("finished_at", integer, func(r taskRow) any { return r.FinishedAt }),
 	plain("revision", integer, func(r taskRow) any { return r.Revision }),

@@ -3,7 +3,10 @@
 // the Queue are given to it. It never decides which tasks there should be.
 package task
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Type says what a task does to its workspace.
 type Type string
@@ -114,8 +117,8 @@ type Params struct {
 	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
 	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
 	DiscardUntil time.Time `json:"discardUntil,omitzero"`
-	// Was is the desired state from before the task was asked for, which a cancellation puts back.
-	Was string `json:"was,omitempty"`
+	// Was is how things were before the task was asked for, which a cancellation puts back.
+	Was Was `json:"asBefore,omitzero"`
 	// Kept says that a CREATE found a container when it was asked for, which is not its own to take back.
 	Kept bool `json:"kept,omitempty"`
 	// Undo makes a SYNC remove the container and the network: what a creation that was cancelled had half made.
@@ -124,6 +127,13 @@ type Params struct {
 	Recovery bool `json:"recovery,omitempty"`
 	// Clear makes a SYNC remove the container and the network: what recovery that gave up falls back to.
 	Clear bool `json:"clear,omitempty"`
+}
+
+// Was is how a workspace was, in the words of whoever asked for the task. The zero value is unknown.
+type Was struct {
+	Desired  string          `json:"desired"`
+	Failure  *Failure        `json:"failure,omitempty"`
+	Recovery json.RawMessage `json:"recovery,omitempty"`
 }
 
 // Lease is the right to run a task and to write its outcome.

@@ -70,9 +70,9 @@ func (s *story) do(word string) {
 		})
 	case "see":
 		s.draft(func(d *Draft) {
-			d.Workspace.Observed.Container = nil
+			d.Observe(Observed{})
 			if id != "none" {
-				d.Workspace.Observed.Container = &Container{State: ContainerState(id)}
+				d.Observe(Observed{Container: &Container{State: ContainerState(id)}, Network: &Network{}})
 			}
 		})
 	default:
@@ -82,6 +82,9 @@ func (s *story) do(word string) {
 
 func (s *story) String() string {
 	words := []string{string(s.w.DesiredState)}
+	if len(s.live) == 0 && s.w.Policy != (RecoveryPolicy{}) {
+		words = append(words, string(s.w.Status))
+	}
 	for _, t := range s.live {
 		word := string(t.Type)
 		if t.Params.Undo {
@@ -106,12 +109,31 @@ func TestCancelling(t *testing.T) {
 
 		{"a start that waits is as if it were never asked for", "STOPPED", "START, cancel t1", "STOPPED"},
 		{"a start that has begun is stopped again, whatever was seen last", "STOPPED", "START, run t1, cancel t1, cut t1", "STOPPED SYNC"},
-		{"a start of what had failed leaves it as it was", "FAILED", "START, cancel t1", "RUNNING"},
-		{"a start behind a stop that runs leaves the stop", "RUNNING", "STOP, run t1, START, cancel t2", "STOPPED STOP"},
+		{"a start of what had failed leaves it as it was", "FAILED", "START, cancel t1", "RUNNING FAILED"},
+		{"a start that has begun of what had failed is stopped again", "FAILED", "START, run t1, cancel t1, cut t1", "STOPPED SYNC"},
+		{"so is a start of what was given up", "GIVEN UP", "START, cancel t1", "RUNNING FAILED"},
+		{"so is a restart", "GIVEN UP", "RESTART, cancel t1", "RUNNING FAILED"},
+		{"so is a restart that was given back", "GIVEN UP", "RESTART, run t1, lose t1, cancel t1", "STOPPED SYNC"},
+		{"so is a stop", "GIVEN UP", "STOP, cancel t1", "RUNNING FAILED"},
+		{"so is a sync", "GIVEN UP", "SYNC, cancel t1", "RUNNING FAILED"},
+		{"so is a sync that has begun", "GIVEN UP", "SYNC, run t1, cancel t1, cut t1", "RUNNING FAILED"},
+		{"so is a stop that overtook a start", "GIVEN UP", "START, STOP, cancel t2", "RUNNING FAILED"},
+		{"but not what somebody else started meanwhile", "GIVEN UP", "START, see RUNNING, cancel t1", "RUNNING ACTIVE"},
+		{"a container that is made anew by hand is stopped again", "GIVEN UP", "RECREATE, run t1, cancel t1, cut t1", "STOPPED SYNC"},
+		{"a stop of what is being recovered lets that go on", "RECOVERING", "STOP, cancel t1", "RUNNING RESTART"},
+		{"a start behind a stop that runs leaves the stop", "RUNNING", "STOP, run t1, START, cancel t2", "STOPPED STOP SYNC"},
+		{"a start behind a sync that runs, and may have begun to start it, is undone", "STOPPED", "SYNC, run t1, START, cancel t2", "STOPPED SYNC SYNC"}, //nolint:dupword // the second undoes
+		{"a start behind a creation that runs, and may have begun to start it, is undone", "MADE", "run t1, START, cancel t2", "STOPPED CREATE SYNC"},
+		{"a start behind what takes back leaves nothing", "CREATE", "run t1, cancel t1, cut t1, run t2, START, cancel t3", "STOPPED SYNC(undo) SYNC(undo)"},
+		{"a start that is cancelled with the stop behind it leaves it stopped", "STOPPED", "START, run t1, STOP, cancel t1, cut t1, cancel t2", "STOPPED"},
+		{"a creation that is cancelled with the stop behind it is taken back", "CREATE", "run t1, STOP, cancel t1, cut t1, cancel t2", "STOPPED SYNC(undo)"},
+		{"a start that ends well although it is cancelled is stopped again", "STOPPED", "START, run t1, cancel t1, succeed t1", "STOPPED SYNC"},
+		{"a creation that ends well although it is cancelled is taken back", "CREATE", "run t1, cancel t1, succeed t1", "STOPPED SYNC(undo)"},
+		{"a creation that fails although it is cancelled is taken back", "CREATE", "run t1, cancel t1, fail t1", "STOPPED SYNC(undo)"},
 		{"a start that is being cancelled is not joined", "STOPPED", "START, run t1, cancel t1, START", "RUNNING START START"}, //nolint:dupword // one is being cancelled
 
 		{"a stop that waits leaves it running", "RUNNING", "STOP, cancel t1", "RUNNING"},
-		{"a stop behind a start that runs leaves the start", "STOPPED", "START, run t1, STOP, cancel t2", "RUNNING START"},
+		{"a stop behind a start that runs leaves the start", "STOPPED", "START, run t1, STOP, cancel t2", "RUNNING START SYNC"},
 		{"a stop that overtook a start leaves what was before both", "STOPPED", "START, STOP, cancel t2", "STOPPED"},
 		{"a stop that was given back is taken back", "RUNNING", "STOP, run t1, lose t1, cancel t1", "RUNNING SYNC"},
 
@@ -124,9 +146,19 @@ func TestCancelling(t *testing.T) {
 			switch c.begins {
 			case "CREATE":
 				s.draft(func(d *Draft) { d.Enqueue(task.Create, "ann", task.Params{}) })
+			case "MADE":
+				s.w.DesiredState = WantStopped
+				s.draft(func(d *Draft) { d.Enqueue(task.Create, "ann", task.Params{}) })
 			case "RUNNING":
 				s.do("see RUNNING")
 			case "FAILED":
+				s.w.Policy, s.w.Failure = DefaultRecovery, &task.Failure{Code: string(ImageNotFound), Message: "There is no such image."}
+				s.do("see none")
+			case "GIVEN UP":
+				s.w.Policy, s.w.Recovery = DefaultRecovery, Recovery{Tries: 5, GaveUp: true, Why: "The container exited."}
+				s.do("see EXITED")
+			case "RECOVERING":
+				s.w.Policy = DefaultRecovery
 				s.do("see EXITED")
 			case "STOPPED":
 				s.w.DesiredState = WantStopped

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"time"
@@ -113,6 +114,9 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	if o.Unburned {
 		t.Attempt--
 	}
+	if t.Cancel && (o.Status == task.Failed || o.Status == task.Succeeded && starts(*t)) { // it ended before it was told
+		o = task.Outcome{Status: task.Cancelled}
+	}
 	if o.Status.Live() {
 		t.Status, t.RunAt, t.Failure = o.Status, d.now.Add(o.After), o.Failure
 		switch {
@@ -167,13 +171,13 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	if r.Verb != task.Sync && r.At.After(w.AskedAt) {
 		w.AskedAt = r.At
 	}
+	was := d.was()
 	if r.By != "" {
 		d.beginAnew(r.Verb, decision.Reuse != nil && decision.Reuse.Params.Recovery)
 	}
-	was := w.DesiredState
 	for i, t := range decision.Supersede {
-		if i == 0 && t.Params.Was != "" { // what it overtakes will not come back
-			was = DesiredState(t.Params.Was)
+		if i == 0 && t.Params.Was.Desired != "" { // what it overtakes will not come back
+			was = t.Params.Was
 		}
 		d.Supersede(t)
 		if t.Status == task.Running {
@@ -191,7 +195,7 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	case !decision.Enqueue:
 		return nil, cut
 	}
-	r.Params.Was = string(was)
+	r.Params.Was = was
 	if c := w.Observed.Container; c != nil {
 		r.Params.Kept = r.Verb == task.Create
 		if r.Verb == task.Restart {
@@ -232,33 +236,71 @@ func (d *Draft) Cancel(taskID string) error {
 	return conflict("The task has ended already.")
 }
 
-// settle makes it as if a cancelled task had not been asked for: what was desired before is so again, unless something was asked for
-// since, and what the task may have begun is taken back, by a SYNC, which looks first.
+// settle makes it as if a cancelled task had not been asked for: what was before is so again, or will be when what was asked for since is
+// cancelled too. What the task may have begun is taken back, by a SYNC, which looks first.
 func (d *Draft) settle(t task.Task) {
 	w := &d.Workspace
-	if t.Params.Recovery { // until somebody asks for something
-		w.Recovery.GaveUp, w.Recovery.Why = true, "Recovery was cancelled. "+w.Recovery.Why
-	}
-	if t.Params.Recovery || t.Type == task.Sync || w.DesiredState == WantDeleted {
+	if w.DesiredState == WantDeleted {
 		return
 	}
-	began := t.StartedAt != nil
+	began := t.StartedAt != nil && t.Type != task.Sync
 	undo := t.Type == task.Create && !t.Params.Kept
-	since := find(d.Live, func(l task.Task) bool { return l.ID > t.ID && l.Type != task.Sync }) != nil
-	switch {
-	case since:
+	if since := find(d.Live, func(l task.Task) bool { return l.ID > t.ID && l.Type != task.Sync }); since != nil {
+		if !t.Params.Recovery {
+			since.Params.Was = without(t)
+		}
 		if undo && began && find(d.Live, makes) == nil { // a start takes over what is half made
 			d.Enqueue(task.Sync, "", task.Params{Undo: true})
 		}
 		return
-	case t.Type == task.Create, t.Type == task.Start && began:
-		w.DesiredState = WantStopped
-	case t.Params.Was != "":
-		w.DesiredState = DesiredState(t.Params.Was)
 	}
-	if began {
-		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace, Undo: undo})
+	if t.Params.Recovery { // until somebody asks for something
+		w.Recovery.GaveUp, w.Recovery.Why = true, "Recovery was cancelled. "+w.Recovery.Why
+		return
 	}
+	wanted := w.DesiredState
+	d.putBack(without(t))
+	// What runs may have begun with what was wanted meanwhile.
+	meanwhile := find(d.Live, func(l task.Task) bool { return l.Status == task.Running })
+	if began || wanted != w.DesiredState && meanwhile != nil {
+		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace, Undo: began && undo || !began && meanwhile.Params.Undo})
+	}
+}
+
+// without is how a workspace is without a task: as before, but what that may have started is to be stopped.
+func without(t task.Task) task.Was {
+	was := t.Params.Was
+	ran := was.Desired == string(WantRunning) && was.Failure == nil && !recoveryOf(was).GaveUp
+	if t.Type == task.Create || t.StartedAt != nil && (t.Type == task.Start || t.Type == task.Recreate || t.Type == task.Restart && !ran) {
+		return task.Was{Desired: string(WantStopped)}
+	}
+	return was
+}
+
+// was is how the workspace is, as far as a request changes that.
+func (d *Draft) was() task.Was {
+	was := task.Was{Desired: string(d.Workspace.DesiredState), Failure: d.Workspace.Failure}
+	if r := d.Workspace.Recovery; r != (Recovery{}) {
+		was.Recovery, _ = json.Marshal(r) // of numbers, strings and times
+	}
+	return was
+}
+
+// putBack has it be as it was, but for what was seen since.
+func (d *Draft) putBack(was task.Was) {
+	if was.Desired == "" {
+		return
+	}
+	w := &d.Workspace
+	w.DesiredState, w.Failure, w.Recovery = DesiredState(was.Desired), was.Failure, recoveryOf(was)
+	d.heed()
+}
+
+func recoveryOf(was task.Was) (r Recovery) {
+	if was.Recovery != nil {
+		_ = json.Unmarshal(was.Recovery, &r) // it is what was once marshalled
+	}
+	return r
 }
 
 // Hurry lets a task that waits for its next try run at once.

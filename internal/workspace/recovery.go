@@ -88,20 +88,29 @@ func (d *Draft) Observe(seen Observed) {
 	w := &d.Workspace
 	tail := seen.Tail
 	seen.Tail = nil
-	ran, runs := w.Observed.State() == ContainerRunning, seen.State() == ContainerRunning
-	w.Observed = seen
-	c := seen.Container
-	if w.DesiredState == WantRunning && (ran || runs) {
+	if w.DesiredState == WantRunning && w.Observed.State() == ContainerRunning {
 		w.Failure = nil // it ran in spite of what failed, which is no reason to leave it alone when it ends
 	}
-	if verb, _ := ailment(seen); w.DesiredState == WantRunning && runs && verb == "" {
-		w.Recovery.GaveUp = false // somebody else has seen to it
-	}
+	w.Observed = seen
+	d.heed()
+	c := seen.Container
 	if c == nil || c.FinishedAt == nil || (c.State != ContainerExited && c.State != ContainerDead) || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
 		return
 	}
 	w.LastExit = new(c.exit())
 	w.LastExit.LogTail = tail
+}
+
+// heed has what was seen count more than what failed and what was given up before.
+func (d *Draft) heed() {
+	w := &d.Workspace
+	if w.DesiredState != WantRunning || w.Observed.State() != ContainerRunning {
+		return
+	}
+	w.Failure = nil
+	if verb, _ := ailment(w.Observed); verb == "" {
+		w.Recovery.GaveUp = false // somebody else has seen to it
+	}
 }
 
 // exit is how a container ended that has.

@@ -123,6 +123,11 @@ func makes(t task.Task) bool {
 	return joinable(t) && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Restart || t.Type == task.Recreate)
 }
 
+// starts reports whether it was asked for by somebody to have a container made or started.
+func starts(t task.Task) bool {
+	return !t.Params.Recovery && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Recreate)
+}
+
 // joinable reports whether a task does what it was asked for: not one that is being cancelled, nor one that takes back.
 func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo && !t.Params.Clear }
 

@@ -231,7 +231,7 @@ func TestDraft(t *testing.T) {
 		}
 	})
 	t.Run("a task that is to be cancelled does not go back to the queue", func(t *testing.T) {
-		live := running(task.Start, task.Params{Was: string(WantStopped)})
+		live := running(task.Start, task.Params{Was: task.Was{Desired: string(WantStopped)}})
 		live[0].Cancel = true
 		d := NewDraft(Workspace{DesiredState: WantRunning}, live, now)
 		d.Finish("task_0", task.Outcome{Status: task.Queued, Unburned: true})
