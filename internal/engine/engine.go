@@ -106,10 +106,10 @@ type Image struct {
 	Ref string
 }
 
-// PullProgress is one message of a pull. Current and Total are bytes summed over all layers; Total is 0 while unknown.
+// PullProgress is one message of a pull. Percent is how much of the pull is done, from 0 to 100, and never less than before.
 type PullProgress struct {
-	Status         string
-	Current, Total int64
+	Status  string
+	Percent float64
 }
 
 // NetworkSpec asks for a bridge network of one workspace.

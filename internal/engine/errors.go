@@ -27,6 +27,14 @@ const (
 	KindInternal     Kind = "internal"       // everything else: a fault of the engine
 )
 
+// Kinds lists them all.
+func Kinds() []Kind {
+	return []Kind{
+		KindUnavailable, KindNotFound, KindNotRunning, KindConflict, KindAddressInUse, KindInvalid, KindUnsupported, KindDenied, KindNetwork, KindStorage,
+		KindTimeout, KindCanceled, KindBroken, KindInternal,
+	}
+}
+
 // Error is the failure of one call.
 type Error struct {
 	Kind    Kind

@@ -41,6 +41,9 @@ var diskFailures = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscal
 // errImageNotFound is a pull of what is not there.
 var errImageNotFound = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image, or it is not public. Check its name."}
 
+// errImageUnusable is a pull of what the engine cannot run.
+var errImageUnusable = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image for this machine: its registry has it for other ones only, or it is no image of a container. Choose another one."}
+
 // Classify tells failures apart. What is neither the engine's nor meant for the caller is INTERNAL, and tried again: a database
 // that was away for a moment is the likeliest cause.
 func Classify(err error) (task.Failure, task.Class) {

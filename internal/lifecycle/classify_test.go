@@ -16,6 +16,7 @@ func TestClassify(t *testing.T) {
 	fault := func(kind engine.Kind, op string) error {
 		return fmt.Errorf("apply: %w", &engine.Error{Kind: kind, Op: op, Err: errors.New("secret words of the engine")})
 	}
+	of := make(map[engine.Kind]bool)
 	for _, c := range []struct {
 		err   error
 		code  workspace.Code
@@ -24,6 +25,7 @@ func TestClassify(t *testing.T) {
 		{fault(engine.KindUnavailable, "x"), workspace.EngineUnreachable, task.Wait},
 		{fault(engine.KindNotFound, "start container"), workspace.EngineError, task.Transient},
 		{pullError(fault(engine.KindNotFound, "pull image")), workspace.ImageNotFound, task.Permanent},
+		{pullError(fault(engine.KindInvalid, "pull image")), workspace.ImageNotFound, task.Permanent},
 		{fault(engine.KindDenied, "pull image"), workspace.ImageNotFound, task.Permanent},
 		{pullError(fault(engine.KindNetwork, "pull image")), workspace.EngineError, task.Transient},
 		{fault(engine.KindNotRunning, "x"), workspace.EngineError, task.Transient},
@@ -46,6 +48,7 @@ func TestClassify(t *testing.T) {
 		{fmt.Errorf("make a directory: %w", syscall.EIO), workspace.Internal, task.Transient},
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
+			of[engine.KindOf(c.err)] = true
 			f, class := Classify(c.err)
 			if f.Code != string(c.code) || class != c.class || f.Message == "" || f.Retryable != (class != task.Permanent) {
 				t.Errorf("got %+v, class %d", f, class)
@@ -54,5 +57,10 @@ func TestClassify(t *testing.T) {
 				t.Errorf("got %q", f.Message)
 			}
 		})
+	}
+	for _, kind := range engine.Kinds() {
+		if !of[kind] {
+			t.Errorf("%q has no row", kind)
+		}
 	}
 }

@@ -3,8 +3,9 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
+
+	"github.com/distribution/reference"
 
 	"github.com/aicli/aicli-web/internal/engine"
 )
@@ -12,11 +13,12 @@ import (
 // pulls lets those who need the same image share one pull: each sees how far it is, and it is cut when nobody waits for it any more.
 type pulls struct {
 	mu    sync.Mutex
-	under map[string]*pull // way, by image
+	under map[string]*pull // way, by the canonical name of the image
 }
 
 // pull is one that is under way. What is not said otherwise is guarded by pulls.mu.
 type pull struct {
+	name    string // of the image, canonical
 	cut     context.CancelFunc
 	done    chan struct{}
 	err     error // once done is closed
@@ -32,24 +34,34 @@ func (p *pulls) wait(ctx context.Context, e engine.Engine, image string, progres
 		return shared.err
 	case <-ctx.Done():
 	}
-	if p.leave(shared, image, &progress) {
+	if p.leave(shared, &progress) {
 		shared.cut()
 		<-shared.done
 	}
 	return context.Cause(ctx)
 }
 
+// canonical is one name for all that name the same image.
+func canonical(image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image // the engine says what is wrong with it
+	}
+	return reference.FamiliarString(reference.TagNameOnly(named))
+}
+
 func (p *pulls) join(ctx context.Context, e engine.Engine, image string, progress *func(float64)) *pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	shared := p.under[image]
+	name := canonical(image)
+	shared := p.under[name]
 	if shared == nil {
 		ctx, cut := context.WithCancel(context.WithoutCancel(ctx)) // it is not the first one's alone
-		shared = &pull{cut: cut, done: make(chan struct{}), waiters: make(map[*func(float64)]struct{})}
+		shared = &pull{name: name, cut: cut, done: make(chan struct{}), waiters: make(map[*func(float64)]struct{})}
 		if p.under == nil {
 			p.under = make(map[string]*pull)
 		}
-		p.under[image] = shared
+		p.under[name] = shared
 		go p.run(ctx, e, image, shared)
 	}
 	shared.waiters[progress] = struct{}{}
@@ -60,13 +72,13 @@ func (p *pulls) join(ctx context.Context, e engine.Engine, image string, progres
 }
 
 // leave reports whether nobody else waits.
-func (p *pulls) leave(shared *pull, image string, progress *func(float64)) (last bool) {
+func (p *pulls) leave(shared *pull, progress *func(float64)) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if delete(shared.waiters, progress); len(shared.waiters) > 0 {
 		return false
 	}
-	p.forget(image, shared)
+	p.forget(shared)
 	return true
 }
 
@@ -77,27 +89,25 @@ func (p *pulls) run(ctx context.Context, e engine.Engine, image string, shared *
 		if r := recover(); r != nil { // those who wait fail, and nobody else
 			err = fmt.Errorf("panic in a pull: %v", r)
 		}
-		p.close(image, shared, err)
+		p.close(shared, err)
 	}()
 	err = e.Pull(ctx, image, func(now engine.PullProgress) {
-		if now.Total > 0 {
-			p.tell(shared, math.Min(100, 100*float64(now.Current)/float64(now.Total)))
-		}
+		p.tell(shared, now.Percent)
 	})
 }
 
-func (p *pulls) close(image string, shared *pull, err error) {
+func (p *pulls) close(shared *pull, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(image, shared)
+	p.forget(shared)
 	shared.err = pullError(err)
 	close(shared.done)
 }
 
 // forget lets the next one begin anew.
-func (p *pulls) forget(image string, shared *pull) {
-	if p.under[image] == shared {
-		delete(p.under, image)
+func (p *pulls) forget(shared *pull) {
+	if p.under[shared.name] == shared {
+		delete(p.under, shared.name)
 	}
 }
 
@@ -110,10 +120,14 @@ func (p *pulls) tell(shared *pull, percent float64) {
 	}
 }
 
-// pullError is a failed pull: only there does what is not found mean the image.
+// pullError is a failed pull: only there does what is not found, or refused, mean the image.
 func pullError(err error) error {
-	if engine.Is(err, engine.KindNotFound) {
+	switch {
+	case engine.Is(err, engine.KindNotFound):
 		return errImageNotFound
+	case engine.Is(err, engine.KindInvalid):
+		return errImageUnusable
+	default:
+		return err
 	}
-	return err
 }

@@ -59,6 +59,22 @@ func TestPullsAreShared(t *testing.T) {
 			t.Errorf("the engine was asked %d times", n)
 		}
 	})
+	inBubble("all names of an image are one", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		var waiters sync.WaitGroup
+		for _, name := range []string{"tool", "tool:latest", "library/tool", "docker.io/library/tool:latest"} {
+			waiters.Go(func() {
+				if err := p.wait(t.Context(), fake, name, func(float64) {}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		close(gate)
+		waiters.Wait()
+		if n := asked(fake); n != 1 {
+			t.Errorf("the engine was asked %d times", n)
+		}
+	})
 	inBubble("who leaves does not cut it for the others, and the last one does", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
 		first, leave := context.WithCancelCause(t.Context())
 		second, leaveLast := context.WithCancelCause(t.Context())

@@ -132,6 +132,11 @@ var (
 		// A registry that hides what may not be seen says the same of what does not exist.
 		{"pull access denied", engine.KindNotFound},
 		{"manifest unknown", engine.KindNotFound},
+		{"no matching manifest for", engine.KindInvalid}, // it is made for other machines
+		{"no match for platform", engine.KindInvalid},
+		{"cannot be used on this platform", engine.KindInvalid},
+		{"unsupported media type", engine.KindInvalid},
+		{"mediatype in manifest should be", engine.KindInvalid},
 		{"unauthorized:", engine.KindDenied},
 		{"401 unauthorized", engine.KindDenied},
 		{"403 forbidden", engine.KindDenied},

@@ -79,6 +79,10 @@ func TestClassify(t *testing.T) {
 		{"the engine fails", "x", said(internal, "something broke"), engine.KindInternal},
 
 		{"a manifest is unknown", opPull, said(missing, "manifest for a:b not found: manifest unknown: manifest unknown"), engine.KindNotFound},
+		{"an image is made for other machines", opPull, said(missing, "no matching manifest for linux/amd64 in the manifest list entries"), engine.KindInvalid},
+		{"an image is made for another system", opPull, said(internal, "image operating system \"windows\" cannot be used on this platform"), engine.KindInvalid},
+		{"it is no image of a container", opPull, said(internal, "mediaType in manifest should be 'application/vnd.docker.distribution.manifest.v2+json' not ''"), engine.KindInvalid},
+		{"an artefact is no image", opPull, said(internal, "unsupported media type application/vnd.cncf.helm.config.v1+json"), engine.KindInvalid},
 		{"a repository may not be seen", opPull, said(missing, "pull access denied for a, repository does not exist or may require "+
 			"'docker login': denied: requested access to the resource is denied"), engine.KindNotFound},
 		{"credentials are wrong", opPull, said(internal, "Head \"https://r/v2/\": unauthorized: incorrect username or password"), engine.KindDenied},

@@ -18,7 +18,6 @@ import (
 const (
 	messageMax = 1 << 20 // bytes of one message of a pull; they have some hundred
 	layersMax  = 1024    // that progress is summed over; an image has at most 127
-	layerMax   = 1 << 50 // bytes believed of one layer, so that no sum overflows
 )
 
 // Image looks an image up locally.
@@ -93,7 +92,7 @@ type pullMessage struct {
 func readPull(body io.Reader, progress func(engine.PullProgress)) error {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, messageMax)
-	layers := make(map[string]layer)
+	layers := layers{of: make(map[string]layer)}
 	for lines.Scan() {
 		if len(lines.Bytes()) == 0 {
 			continue
@@ -109,8 +108,8 @@ func readPull(body io.Reader, progress func(engine.PullProgress)) error {
 		if words := orElse(message.Detail.Message, message.Error); words != "" {
 			return &pullError{words}
 		}
-		count(layers, &message)
-		progress(sum(layers, message.Status))
+		layers.count(&message)
+		progress(engine.PullProgress{Status: message.Status, Percent: layers.percent()})
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
 		return fmt.Errorf("read the pull's messages: %w", err)
@@ -120,34 +119,59 @@ func readPull(body io.Reader, progress func(engine.PullProgress)) error {
 	return nil
 }
 
-// layer is how much of a layer is here. Unpacking, which counts anew from 0, is not counted.
-type layer struct{ current, total int64 }
+// layers are how far the layers of an image are. Each counts the same: an engine names them all at once, and says how large one is when it
+// begins to fetch it, so that a sum of bytes would end with each small one and begin anew.
+type layers struct {
+	of   map[string]layer
+	most float64 // per cent that were told
+}
 
-func count(layers map[string]layer, message *pullMessage) {
-	l, known := layers[message.ID]
+// layer is how much of a layer is fetched and how much of it is unpacked, from 0 to 1.
+type layer struct{ fetched, unpacked float64 }
+
+// fetching is the part of a layer's work that fetching it is.
+const fetching = 0.75
+
+func (l layer) done() float64 { return fetching*l.fetched + (1-fetching)*l.unpacked }
+
+func (l *layers) count(message *pullMessage) {
+	one, known := l.of[message.ID]
 	switch message.Status {
+	case "Pulling fs layer", "Waiting":
 	case "Downloading":
-		if message.ID == "" || !known && len(layers) >= layersMax {
-			return
-		}
-		l.total = max(l.total, min(message.Progress.Total, layerMax))
-		l.current = max(l.current, min(message.Progress.Current, l.total))
-	case "Download complete", "Pull complete":
-		if !known {
-			return
-		}
-		l.current = l.total
+		one.fetched = max(one.fetched, share(message))
+	case "Verifying Checksum", "Download complete":
+		one.fetched = 1
+	case "Extracting":
+		one.fetched, one.unpacked = 1, max(one.unpacked, share(message))
+	case "Pull complete", "Already exists":
+		one = layer{1, 1}
 	default:
 		return
 	}
-	layers[message.ID] = l
+	if message.ID == "" || !known && len(l.of) >= layersMax {
+		return
+	}
+	l.of[message.ID] = one
 }
 
-func sum(layers map[string]layer, status string) engine.PullProgress {
-	p := engine.PullProgress{Status: status}
-	for _, l := range layers {
-		p.Current += l.current
-		p.Total += l.total
+// share is how far a message says that something is; 0 where it says nothing that can be believed.
+func share(message *pullMessage) float64 {
+	if now := message.Progress; now.Total > 0 && now.Current > 0 {
+		return min(1, float64(now.Current)/float64(now.Total))
 	}
-	return p
+	return 0
+}
+
+// percent never goes back, also when a layer is heard of late.
+func (l *layers) percent() float64 {
+	if len(l.of) == 0 {
+		return 0
+	}
+	done := 0.0
+	for _, one := range l.of {
+		done += one.done()
+	}
+	l.most = max(l.most, min(100, 100*done/float64(len(l.of))))
+	return l.most
 }

@@ -12,24 +12,29 @@ import (
 
 const pulled = `{"status":"Pulling from library/a","id":"latest"}
 {"status":"Pulling fs layer","progressDetail":{},"id":"one"}
-{"status":"Downloading","progressDetail":{"current":10,"total":100},"id":"one"}
-{"status":"Downloading","progressDetail":{"current":5,"total":50},"id":"two"}
-{"status":"Download complete","progressDetail":{},"id":"two"}
-{"status":"Extracting","progressDetail":{"current":1,"total":50},"id":"two"}
+{"status":"Pulling fs layer","progressDetail":{},"id":"two"}
+{"status":"Downloading","progressDetail":{"current":100,"total":100},"id":"one"}
+{"status":"Download complete","progressDetail":{},"id":"one"}
+{"status":"Downloading","progressDetail":{"current":5000,"total":10000},"id":"two"}
+{"status":"Extracting","progressDetail":{"current":50,"total":100},"id":"one"}
 {"status":"Pull complete","progressDetail":{},"id":"one"}
+{"status":"Download complete","progressDetail":{},"id":"two"}
+{"status":"Already exists","progressDetail":{},"id":"three"}
+{"status":"Pull complete","progressDetail":{},"id":"two"}
+{"status":"Status: Downloaded newer image for a"}
 `
 
 func TestReadPull(t *testing.T) {
-	t.Run("progress is summed over the layers and never goes back", func(t *testing.T) {
+	t.Run("all layers count, fetched and unpacked, and progress never goes back", func(t *testing.T) {
 		var reports []engine.PullProgress
 		if err := readPull(strings.NewReader(pulled), func(p engine.PullProgress) { reports = append(reports, p) }); err != nil {
 			t.Fatal(err)
 		}
 		want := []engine.PullProgress{
-			{Status: "Pulling from library/a"}, {Status: "Pulling fs layer"},
-			{Status: "Downloading", Current: 10, Total: 100}, {Status: "Downloading", Current: 15, Total: 150},
-			{Status: "Download complete", Current: 60, Total: 150}, {Status: "Extracting", Current: 60, Total: 150},
-			{Status: "Pull complete", Current: 150, Total: 150},
+			{Status: "Pulling from library/a", Percent: 0}, {Status: "Pulling fs layer", Percent: 0}, {Status: "Pulling fs layer", Percent: 0},
+			{Status: "Downloading", Percent: 37.5}, {Status: "Download complete", Percent: 37.5}, {Status: "Downloading", Percent: 56.25},
+			{Status: "Extracting", Percent: 62.5}, {Status: "Pull complete", Percent: 68.75}, {Status: "Download complete", Percent: 87.5},
+			{Status: "Already exists", Percent: 275.0 / 3}, {Status: "Pull complete", Percent: 100}, {Status: "Status: Downloaded newer image for a", Percent: 100},
 		}
 		if len(reports) != len(want) {
 			t.Fatalf("got %+v", reports)
@@ -66,7 +71,7 @@ func FuzzReadPull(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream string) {
 		var last engine.PullProgress
 		_ = readPull(strings.NewReader(stream), func(p engine.PullProgress) {
-			if p.Current < last.Current || p.Total < last.Total || p.Current > p.Total {
+			if !(p.Percent >= last.Percent && p.Percent <= 100) { // NaN is neither
 				t.Errorf("%+v after %+v", p, last)
 			}
 			last = p

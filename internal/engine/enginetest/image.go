@@ -6,9 +6,6 @@ import (
 	"github.com/aicli/aicli-web/internal/engine"
 )
 
-// pullSize is the size that every pullable image has, in bytes.
-const pullSize = 1 << 20
-
 // AddImage gives the engine an image.
 func (f *Fake) AddImage(ref string) {
 	f.mu.Lock()
@@ -58,11 +55,11 @@ func (f *Fake) Pull(ctx context.Context, ref string, progress func(engine.PullPr
 	if err != nil {
 		return err
 	}
-	report(progress, engine.PullProgress{Status: "Downloading", Total: pullSize})
+	report(progress, engine.PullProgress{Status: "Downloading"})
 	if err := f.pass(ctx, gate); err != nil {
 		return named(err, "Pull", ref)
 	}
-	report(progress, engine.PullProgress{Status: "Pull complete", Current: pullSize, Total: pullSize})
+	report(progress, engine.PullProgress{Status: "Pull complete", Percent: 100})
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
