@@ -82,6 +82,13 @@ func (q queue) Reclaim(ctx context.Context) (int, error) {
 	return q.Queue.Reclaim(ctx)
 }
 
+func (q queue) Doubt(ctx context.Context, workspaceID string) error {
+	if err := q.server.reach(); err != nil {
+		return err
+	}
+	return q.Queue.Doubt(ctx, workspaceID)
+}
+
 // desk is what the lifecycle has of the database, unless that is cut off.
 type desk struct{ server *server }
 

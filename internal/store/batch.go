@@ -169,7 +169,7 @@ func writeBatch(tx *gorm.DB, b *workspace.Batch, now time.Time) error {
 }
 
 func (db *DB) lockBatch(tx *gorm.DB, id string) (workspace.Batch, error) {
-	return oneBatch(tx.Raw("SELECT * FROM batches WHERE id = ?"+db.forUpdate(), id))
+	return oneBatch(tx.Raw("SELECT * FROM batches WHERE id = ?"+db.forUpdate("batches"), id))
 }
 
 func oneBatch(q *gorm.DB) (workspace.Batch, error) {

@@ -13,6 +13,10 @@ const (
 	answerMost = 15 * time.Second
 	// connectMost is how long connecting may take, where the address of the database does not say so.
 	connectMost = 10 * time.Second
+	// idleMost is how long PostgreSQL waits in the middle of a transaction for a server that has gone, or stands still, before it takes its locks
+	// back: less than a lease lasts, so that it costs nobody else theirs.
+	idleMost  = 3 * time.Second
+	idleParam = "idle_in_transaction_session_timeout"
 	// quietMost is how long a connection that hears notices may be quiet before it is asked whether it still lives.
 	quietMost = 15 * time.Second
 )

@@ -29,6 +29,12 @@ func (db *DB) ExplainTurn(ctx context.Context, lane task.Lane, owner string) (pl
 	return plan, err
 }
 
+// IdleInTransaction is how long PostgreSQL waits in the middle of a transaction.
+func (db *DB) IdleInTransaction(ctx context.Context) (most string, err error) {
+	err = db.write.WithContext(ctx).Raw("SHOW idle_in_transaction_session_timeout").Scan(&most).Error
+	return most, err
+}
+
 // Synchronous is how much SQLite waits for the disk.
 func (db *DB) Synchronous(ctx context.Context) (level int, err error) {
 	err = db.write.WithContext(ctx).Raw("PRAGMA synchronous").Scan(&level).Error

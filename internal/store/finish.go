@@ -149,32 +149,35 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	for i, f := range group {
 		ids[i] = f.lease.WorkspaceID
 	}
-	locking := db.forUpdate()
-	if locking != "" {
-		locking += " OF w"
-	}
-	var rows []workspaceRow
-	if err := tx.Raw(selectWorkspace+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	workspaces := make([]string, len(rows))
-	for i, r := range rows {
-		workspaces[i] = r.ID
-	}
-	// They are not locked: whoever changes a task that waits has its workspace, and a claim or a lease that ended meanwhile shows when they are
-	// rewritten. Locking them all would write each row twice.
-	live, err := db.readLive(tx, workspaces, "")
+	// The tasks are not locked: whoever changes one that waits has its workspace, and a claim or a lease that ended meanwhile shows when they
+	// are rewritten. Locking them all would write each row twice.
+	locked, live, err := db.lockAll(tx, ids, db.forUpdate("w"), "")
 	if err != nil {
 		return nil, err
 	}
 	now, drafts := db.now(), make(map[string]*workspace.Draft)
-	for _, r := range rows {
-		d := workspace.NewDraft(r.toWorkspace(), live[r.ID], now)
-		for _, t := range live[r.ID] {
+	for _, w := range locked {
+		d := workspace.NewDraft(w, live[w.ID], now)
+		for _, t := range live[w.ID] {
 			drafts[t.ID] = d
 		}
 	}
 	return drafts, nil
+}
+
+// lockAll locks those of several workspaces that exist, in the order of their ids, and gives the live tasks of each; locking and taskLocking
+// are what locks them.
+func (db *DB) lockAll(tx *gorm.DB, ids []string, locking, taskLocking string) (locked []workspace.Workspace, live map[string][]task.Task, err error) {
+	var rows []workspaceRow
+	if err := tx.Raw(selectWorkspace+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	locked, ids = make([]workspace.Workspace, len(rows)), make([]string, len(rows))
+	for i, r := range rows {
+		locked[i], ids[i] = r.toWorkspace(), r.ID
+	}
+	live, err = db.readLive(tx, ids, taskLocking)
+	return locked, live, err
 }
 
 // readLive reads the live tasks of workspaces that are locked; locking is empty, or what locks the tasks too.

@@ -100,7 +100,7 @@ func TestAKeyThatIsBeingUsedAgainIsNotPruned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, tx := elsewhere(t, dsn, "UPDATE idempotency_keys SET created_at = created_at + 86400000000 WHERE key = 'again'")
+	tx := elsewhere(t, dsn, "UPDATE idempotency_keys SET created_at = created_at + 86400000000 WHERE key = 'again'")
 	if n, err := db.PruneKeys(t.Context(), -time.Hour, 10); n != 1 || err != nil {
 		t.Errorf("pruned %d, %v", n, err)
 	}

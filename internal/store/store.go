@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +66,9 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 			return nil, fmt.Errorf("read the address of the database: %w", err)
 		}
 		at.Tracer, at.ConnectTimeout = deadlines{}, cmp.Or(at.ConnectTimeout, connectMost)
+		if _, said := at.RuntimeParams[idleParam]; !said {
+			at.RuntimeParams[idleParam] = strconv.FormatInt(idleMost.Milliseconds(), 10)
+		}
 		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*at)}), config, connections); err != nil {
 			return nil, err
 		}
@@ -191,10 +195,10 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	return db.write.WithContext(ctx).Transaction(fn, &sql.TxOptions{})
 }
 
-// forUpdate is what makes a SELECT lock its rows.
-func (db *DB) forUpdate() string {
+// forUpdate is what makes a SELECT lock its rows of a table.
+func (db *DB) forUpdate(table string) string {
 	if db.dialect == Postgres {
-		return " FOR UPDATE"
+		return " FOR UPDATE OF " + table
 	}
 	return ""
 }
@@ -202,7 +206,7 @@ func (db *DB) forUpdate() string {
 // skipLocked is what makes a SELECT lock the rows of a table, but for those that somebody else has locked.
 func (db *DB) skipLocked(table string) string {
 	if db.dialect == Postgres {
-		return " FOR UPDATE OF " + table + " SKIP LOCKED"
+		return db.forUpdate(table) + " SKIP LOCKED"
 	}
 	return ""
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -460,22 +459,57 @@ func TestLeases(t *testing.T) {
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v %v", got, err)
 		}
-		old := got[0].Lease
-		back, err := db.Reclaim(t.Context())
-		if err != nil || len(back) != 1 || back[0].Status != task.Queued || back[0].Attempt != 0 {
-			t.Fatalf("%+v %v", back, err)
+		old, begun := got[0].Lease, got[0].StartedAt
+		back := reclaim(t, db)
+		if len(back) != 1 || back[0].Status != task.Queued || back[0].Attempt != 0 || back[0].Lease.Holder != "" {
+			t.Fatalf("%+v", back)
 		}
-		got, err = db.Claim(t.Context(), "second", task.Slots{Free: 1, Slow: 1}, lease)
-		if err != nil || len(got) != 1 {
-			t.Fatalf("%v %v", got, err)
+		got, err = db.Claim(t.Context(), "first", task.Slots{Free: 1, Slow: 1}, lease)
+		if err != nil || len(got) != 1 || begun == nil || !got[0].StartedAt.Equal(*begun) {
+			t.Fatalf("%v %v, begun at %v", got, err, begun)
 		}
-		t.Run("a lease that ended is lost for good", func(t *testing.T) {
+		t.Run("one that lasts is not given back", func(t *testing.T) {
+			if back := reclaim(t, db); len(back) != 0 {
+				t.Errorf("%+v", back)
+			}
+		})
+		t.Run("a lease that ended is lost for good, also to the same holder", func(t *testing.T) {
 			v, err := db.Extend(t.Context(), []task.Lease{old, got[0].Lease}, lease)
-			if err != nil || !slices.Equal(v.Lost, []task.Lease{old}) || len(v.Unwanted) != 0 {
+			if err != nil || !slices.Equal(v.Lost, []task.Lease{old}) || len(v.Unwanted)+len(v.Busy)+len(v.Cancelled) != 0 {
 				t.Errorf("%+v %v", v, err)
 			}
 			if _, err := db.Report(t.Context(), old, "late", nil); !errors.Is(err, task.ErrLeaseLost) {
 				t.Errorf("got %v", err)
+			}
+			if _, err := db.Finish(t.Context(), old, task.Outcome{Status: task.Succeeded}); !errors.Is(err, task.ErrLeaseLost) {
+				t.Errorf("got %v", err)
+			}
+		})
+		t.Run("so is one of another holder", func(t *testing.T) {
+			other := got[0].Lease
+			other.Holder = "second"
+			v, err := db.Extend(t.Context(), []task.Lease{other}, lease)
+			_, reportErr := db.Report(t.Context(), other, "late", nil)
+			if err != nil || len(v.Lost) != 1 || !errors.Is(reportErr, task.ErrLeaseLost) {
+				t.Errorf("%+v %v, %v", v, err, reportErr)
+			}
+		})
+		t.Run("a task that is to be cancelled is told of", func(t *testing.T) {
+			cancelled := add(t, db, "ann", "l2")
+			other := claim(t, db, 1)[0]
+			if _, err := db.Update(t.Context(), cancelled.Workspace.ID, func(d *workspace.Draft) error { return d.Cancel(other.ID) }); err != nil {
+				t.Fatal(err)
+			}
+			v, err := db.Extend(t.Context(), []task.Lease{got[0].Lease, other.Lease}, lease)
+			if err != nil || !slices.Equal(v.Cancelled, []string{other.ID}) || len(v.Lost) != 0 {
+				t.Errorf("%+v %v", v, err)
+			}
+			finish(t, db, other, task.Outcome{Status: task.Succeeded})
+			if now, err := db.Task(t.Context(), other.ID); err != nil || now.Status != task.Cancelled {
+				t.Errorf("it has ended as %v, %v", now.Status, err)
+			}
+			for _, undo := range claim(t, db, 1) { // what takes it back
+				finish(t, db, undo, task.Outcome{Status: task.Succeeded})
 			}
 		})
 		t.Run("progress is read back", func(t *testing.T) {
@@ -508,8 +542,127 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+// reclaim gives back the tasks whose lease has ended, and says which.
+func reclaim(t *testing.T, db *store.DB) (back []task.Task) {
+	t.Helper()
+	changes, err := db.Reclaim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range changes {
+		back = append(back, ch.Tasks...)
+	}
+	return back
+}
+
+// TestWhatIsGivenBack holds what becomes of the tasks of a server that was killed, when something was asked for meanwhile.
+func TestWhatIsGivenBack(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		ask := func(id string, verb task.Type) {
+			t.Helper()
+			if _, err := db.Update(t.Context(), id, func(d *workspace.Draft) error {
+				d.Ask(workspace.Decide(verb, d.Workspace, d.Live), workspace.Request{Verb: verb, By: "ann", At: d.Now()})
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lost := func(name string) task.Task {
+			t.Helper()
+			add(t, db, "ann", name)
+			got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second)
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%v %v", got, err)
+			}
+			return got[0]
+		}
+		t.Run("a creation that a deletion has overtaken does not hold it up", func(t *testing.T) {
+			create := lost("a")
+			ask(create.WorkspaceID, task.Delete)
+			reclaim(t, db)
+			if now, err := db.Task(t.Context(), create.ID); err != nil || now.Status != task.Superseded {
+				t.Errorf("the creation is %s, %v", now.Status, err)
+			}
+			quick, err := db.Claim(t.Context(), "alive", task.Slots{Free: 4}, lease)
+			if err != nil || len(quick) != 1 || quick[0].Type != task.Delete {
+				t.Fatalf("got %v, %v", quick, err)
+			}
+			finish(t, db, quick[0], task.Outcome{Status: task.Succeeded})
+		})
+		t.Run("one that was cancelled is taken back", func(t *testing.T) {
+			create := lost("b")
+			if _, err := db.Update(t.Context(), create.WorkspaceID, func(d *workspace.Draft) error { return d.Cancel(create.ID) }); err != nil {
+				t.Fatal(err)
+			}
+			reclaim(t, db)
+			quick, err := db.Claim(t.Context(), "alive", task.Slots{Free: 4}, lease)
+			if err != nil || len(quick) != 1 || !quick[0].Params.Undo {
+				t.Fatalf("got %v, %v", quick, err)
+			}
+			finish(t, db, quick[0], task.Outcome{Status: task.Succeeded})
+		})
+		t.Run("what takes its server down each time is not run for ever", func(t *testing.T) {
+			create := lost("c")
+			runs := 1
+			for ; ; runs++ {
+				if back := reclaim(t, db); len(back) != 1 {
+					t.Fatalf("%+v", back)
+				}
+				if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second); err != nil || len(got) == 0 || runs > 100 {
+					break
+				}
+			}
+			now, err := db.Task(t.Context(), create.ID)
+			if err != nil || now.Status != task.Failed || now.Failure.Code != string(workspace.Internal) || runs != 20 {
+				t.Errorf("after %d runs it is %+v, %v", runs, now, err)
+			}
+		})
+	})
+}
+
+// TestARowThatIsHeld has another server stand still in a transaction that holds a workspace and its task.
+func TestARowThatIsHeld(t *testing.T) {
+	db, dsn := storetest.Open(t, store.Postgres)
+	held, free := add(t, db, "ann", "held"), add(t, db, "ann", "free")
+	got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 2, Slow: 2}, -time.Second)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v %v", got, err)
+	}
+	leases := []task.Lease{got[0].Lease, got[1].Lease}
+	tx := elsewhere(t, dsn, "SELECT FROM workspaces w JOIN tasks t ON t.workspace_id = w.id WHERE w.id = $1 FOR UPDATE", held.Workspace.ID)
+	t.Run("nobody else waits for it", func(t *testing.T) {
+		v, err := db.Extend(t.Context(), leases, -time.Second)
+		if err != nil || len(v.Busy) != 1 || v.Busy[0].WorkspaceID != held.Workspace.ID || len(v.Lost) != 0 {
+			t.Errorf("%+v %v", v, err)
+		}
+		if back := reclaim(t, db); len(back) != 1 || back[0].WorkspaceID != free.Workspace.ID {
+			t.Errorf("given back: %+v", back)
+		}
+	})
+	t.Run("it is let go of before the leases of others end", func(t *testing.T) {
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if back := reclaim(t, db); len(back) != 1 || back[0].WorkspaceID != held.Workspace.ID {
+			t.Errorf("given back: %+v", back)
+		}
+		for address, want := range map[string]string{dsn: "3s", dsn + "&idle_in_transaction_session_timeout=7s": "7s"} {
+			named, err := store.Open(store.Postgres, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if most, err := named.IdleInTransaction(t.Context()); err != nil || most != want {
+				t.Errorf("PostgreSQL waits %s, %v, want %s", most, err, want)
+			}
+			if err := named.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // elsewhere runs a statement in a transaction of another connection to PostgreSQL, and leaves that open.
-func elsewhere(t *testing.T, dsn, statement string, args ...any) (*sql.DB, *sql.Tx) {
+func elsewhere(t *testing.T, dsn, statement string, args ...any) *sql.Tx {
 	t.Helper()
 	other, err := sql.Open("pgx", dsn)
 	if err != nil {
@@ -524,43 +677,7 @@ func elsewhere(t *testing.T, dsn, statement string, args ...any) (*sql.DB, *sql.
 	if _, err := tx.ExecContext(t.Context(), statement, args...); err != nil {
 		t.Fatal(err)
 	}
-	return other, tx
-}
-
-// TestLeasesAreKeptOneByOne has another transaction hold the second of two tasks while their leases are extended: the first must be free
-// meanwhile, or the two wait for each other until PostgreSQL ends one of them.
-func TestLeasesAreKeptOneByOne(t *testing.T) {
-	db, dsn := storetest.Open(t, store.Postgres)
-	add(t, db, "ann", "w1")
-	add(t, db, "ann", "w2")
-	claimed := claim(t, db, 2)
-	slices.SortFunc(claimed, func(a, b task.Task) int { return strings.Compare(a.ID, b.ID) })
-	leases := []task.Lease{claimed[0].Lease, claimed[1].Lease}
-
-	other, tx := elsewhere(t, dsn, "SELECT FROM tasks WHERE id = $1 FOR UPDATE", leases[1].TaskID)
-	extended := make(chan error, 1)
-	go func() {
-		v, err := db.Extend(t.Context(), leases, lease)
-		if err == nil && len(v.Lost) > 0 {
-			err = fmt.Errorf("lost %v", v.Lost)
-		}
-		extended <- err
-	}()
-	for waits := false; !waits; {
-		if err := other.QueryRowContext(t.Context(), "SELECT COUNT(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").
-			Scan(&waits); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := tx.ExecContext(t.Context(), "SELECT FROM tasks WHERE id = $1 FOR UPDATE NOWAIT", leases[0].TaskID); err != nil {
-		t.Errorf("the first task is held while the second is waited for: %v", err)
-	}
-	if err := tx.Rollback(); err != nil {
-		t.Error(err)
-	}
-	if err := <-extended; err != nil {
-		t.Error(err)
-	}
+	return tx
 }
 
 // TestWhatWasAnsweredIsOnTheDisk holds that SQLite waits for it; PostgreSQL does unless it is told otherwise.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -38,39 +40,66 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 	return toTasks(inTurn(slots, rows)), wrap("claim tasks", err)
 }
 
-// Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted. Each lease is a
-// transaction of its own: who holds the row of one task and waits for another's meets a group of outcomes that has them the other way round.
+// Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted. It waits for no row:
+// one that somebody else holds must not cost the others their leases.
 func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, err error) {
-	write, until := db.write.WithContext(ctx), toMicros(db.now().Add(lease))
-	ids := make([]string, len(leases))
-	for i, l := range leases {
-		ids[i] = l.TaskID
-		r := write.Exec("UPDATE tasks SET lease_until = ? WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ?",
-			until, l.TaskID, l.Holder, l.Token)
-		if r.Error != nil {
-			return v, wrap("keep a lease", r.Error)
+	for piece := range slices.Chunk(leases, leasesAtOnce) {
+		ids := make([]string, len(piece))
+		ours, args := make([]string, len(piece)), make([]any, 0, 3*len(piece))
+		for i, l := range piece {
+			ids[i], ours[i] = l.TaskID, "id = ? AND lease_holder = ? AND lease_token = ?"
+			args = append(args, l.TaskID, l.Holder, l.Token)
 		}
-		if r.RowsAffected == 0 {
-			v.Lost = append(v.Lost, l)
+		held := "status = 'RUNNING' AND (" + strings.Join(ours, " OR ") + ")"
+		const columns = "id AS task_id, workspace_id, lease_holder AS holder, lease_token AS token"
+		var kept, busy []task.Lease
+		if err := db.write.WithContext(ctx).Raw("UPDATE tasks SET lease_until = ? WHERE id IN (SELECT id FROM tasks WHERE "+held+db.skipLocked("tasks")+") RETURNING "+columns,
+			append([]any{toMicros(db.now().Add(lease))}, args...)...).Scan(&kept).Error; err != nil {
+			return v, wrap("keep leases", err)
 		}
+		read := db.read.WithContext(ctx)
+		if len(kept) < len(piece) {
+			if err := read.Raw("SELECT "+columns+" FROM tasks WHERE "+held, args...).Scan(&busy).Error; err != nil {
+				return v, wrap("look for leases that were not kept", err)
+			}
+		}
+		for _, l := range piece {
+			switch {
+			case slices.Contains(kept, l):
+			case slices.Contains(busy, l):
+				v.Busy = append(v.Busy, l)
+			default:
+				v.Lost = append(v.Lost, l)
+			}
+		}
+		var unwanted, cancelled []string
+		err := read.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
+			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&unwanted).Error
+		if err == nil {
+			err = read.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&cancelled).Error
+		}
+		if err != nil {
+			return v, wrap("look whether running tasks are wanted", err)
+		}
+		v.Unwanted, v.Cancelled = append(v.Unwanted, unwanted...), append(v.Cancelled, cancelled...)
 	}
-	read := db.read.WithContext(ctx)
-	err = read.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
-		WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&v.Unwanted).Error
-	if err == nil {
-		err = read.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&v.Cancelled).Error
-	}
-	return v, wrap("look whether running tasks are wanted", err)
+	return v, nil
 }
 
-// Report writes what a running task is doing.
+const (
+	// leasesAtOnce is how many leases one statement keeps.
+	leasesAtOnce = 200
+	// reclaimedAtOnce is how many tasks one transaction gives back.
+	reclaimedAtOnce = 100
+)
+
+// Report writes what a running task is doing. It is one statement, so that a server which stands still never holds a task's row and not its
+// workspace's.
 func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error) {
 	var rows []taskRow
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		return tx.Raw(`UPDATE tasks SET step = ?, progress = ?, revision = revision + 1
-			WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING *`,
-			step, progress, lease.TaskID, lease.Holder, lease.Token).Scan(&rows).Error
-	})
+	err := db.write.WithContext(ctx).Raw(`UPDATE tasks SET step = ?, progress = ?, revision = revision + 1
+		WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING *`,
+		step, progress, lease.TaskID, lease.Holder, lease.Token).Scan(&rows).Error
 	switch {
 	case err != nil:
 		return task.Task{}, wrap("report progress", err)
@@ -80,20 +109,41 @@ func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progres
 	return rows[0].toTask(), nil
 }
 
-// Reclaim gives back the tasks whose lease has ended. The try that was cut does not count. As it is called all the time, it keeps the
-// clock right too.
-func (db *DB) Reclaim(ctx context.Context) ([]task.Task, error) {
+// Reclaim gives back the tasks whose lease has ended, as Draft.GiveBack does. As it is called all the time, it keeps the clock right too.
+func (db *DB) Reclaim(ctx context.Context) (changes []workspace.Change, err error) {
 	if err := db.setClock(ctx, db.write); err != nil {
 		return nil, err
 	}
-	now := toMicros(db.now())
-	var rows []taskRow
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		return tx.Raw(`UPDATE tasks SET status = 'QUEUED', attempt = attempt - 1, run_at = ?, step = '', progress = NULL,
-				revision = revision + 1, lease_holder = ''
-			WHERE id IN (SELECT id FROM tasks WHERE status = 'RUNNING' AND lease_until < ? ORDER BY id`+db.skipLocked("tasks")+`) RETURNING *`, now, now).Scan(&rows).Error
+	const ended = "status = 'RUNNING' AND lease_until < ?"
+	var ids []string
+	if err := db.read.WithContext(ctx).Raw("SELECT workspace_id FROM tasks WHERE "+ended+" ORDER BY workspace_id LIMIT ?", toMicros(db.now()), reclaimedAtOnce).
+		Scan(&ids).Error; err != nil || len(ids) == 0 {
+		return nil, wrap("look for tasks whose lease has ended", err)
+	}
+	err = db.transact(ctx, func(tx *gorm.DB) error {
+		locked, live, err := db.lockAll(tx, ids, db.skipLocked("w"), db.forUpdate("tasks"))
+		if err != nil || len(locked) == 0 {
+			return err
+		}
+		now := db.now()
+		var lost []string
+		if err := tx.Raw("SELECT id FROM tasks WHERE workspace_id IN ? AND "+ended, ids, toMicros(now)).Scan(&lost).Error; err != nil {
+			return err
+		}
+		drafts := make([]*workspace.Draft, 0, len(locked))
+		for _, w := range locked {
+			d := workspace.NewDraft(w, live[w.ID], now)
+			for _, t := range live[w.ID] {
+				if slices.Contains(lost, t.ID) {
+					d.GiveBack(t.ID)
+				}
+			}
+			drafts = append(drafts, d)
+		}
+		changes, err = db.save(tx, drafts...)
+		return err
 	})
-	return toTasks(rows), wrap("give back tasks", err)
+	return changes, wrap("give back tasks", err)
 }
 
 // Prune deletes tasks that have ended.

@@ -11,12 +11,13 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 // Owners take turns, by start-time fair queueing (Goyal, Vin and Cheng, "Start-time fair queuing", 1996) with tasks of equal weight.
 // A task gets its turn when it is queued: one more than the newest live one of its owner, but not less than the turn that is
 // served now. So an owner's thousand tasks have a thousand turns, and another owner's one goes with the first of them. Each
-// lane counts its own turns. What goes back to the queue keeps its turn.
+// lane counts its own turns.
 
 // newTurn asks for the turn of a new task. The first of an order is asked for, and not the least of all: PostgreSQL reads one row for that
 // whatever it knows of the table, where it reads all that wait for the other until it has been analysed.
@@ -31,6 +32,21 @@ const newTurn = `SELECT MAX(v) FROM (
 func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn int64, err error) {
 	err = tx.Raw(newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", toMicros(now))).Scan(&turn).Error
 	return turn, err
+}
+
+// requeue gives what goes back to the queue for a while, or to another lane, a new turn, behind what else its owner has there: with its old
+// one, an owner's many that fail would be before everybody else's each time. What is given back at once keeps its turn.
+func requeue(tx *gorm.DB, d *workspace.Draft) error {
+	for _, t := range d.Requeued() {
+		turn, err := nextTurn(tx, t.Lane(), t.OwnerID, d.Now())
+		if err != nil {
+			return err
+		}
+		if err := tx.Exec("UPDATE tasks SET lane = ?, turn = ? WHERE id = ?", t.Lane(), turn, t.ID).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // halted is a condition on a task t: its batch lets nothing begin any more, and whoever dispatches batches is about to cancel it. A

@@ -73,11 +73,38 @@ func TestOwnersTakeTurns(t *testing.T) {
 			}
 			served(t, db, 5)
 		})
-		t.Run("one that is tried again keeps its turn", func(t *testing.T) {
+		t.Run("an owner's many that are tried again do not hold up another's few", func(t *testing.T) {
+			for i := range 6 {
+				add(t, db, "many", fmt.Sprint("again", i))
+			}
+			for _, c := range claim(t, db, 5) {
+				finish(t, db, c, task.Outcome{Status: task.Retrying, After: -time.Second, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			}
+			add(t, db, "few", "once")
+			if got := served(t, db, 7); !slices.Contains(got[:2], "few") {
+				t.Errorf("served %v", got)
+			}
+		})
+		t.Run("one that has to go to the slow lane waits for a turn and a slot there", func(t *testing.T) {
+			made := add(t, db, "ann", "slow")
+			served(t, db, 1)
+			enqueue(t, db, made.Workspace.ID, task.Sync)
+			finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Queued, Unburned: true, Slow: true})
+			none, err := db.Claim(t.Context(), "pool", task.Slots{Free: 4}, lease)
+			if err != nil || len(none) != 0 {
+				t.Errorf("got %v, %v", none, err)
+			}
+			one := claim(t, db, 1)
+			if len(one) != 1 || one[0].Type != task.Sync || one[0].Attempt != 1 || one[0].Lane() != task.Slow {
+				t.Fatalf("got %+v", one)
+			}
+			finish(t, db, one[0], task.Outcome{Status: task.Succeeded})
+		})
+		t.Run("one that is given back keeps its turn", func(t *testing.T) {
 			add(t, db, "ann", "r0")
 			add(t, db, "ann", "r1")
 			first := claim(t, db, 1)[0]
-			finish(t, db, first, task.Outcome{Status: task.Retrying, After: -time.Second, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			finish(t, db, first, task.Outcome{Status: task.Queued, Unburned: true})
 			again := claim(t, db, 1)[0]
 			if again.ID != first.ID {
 				t.Errorf("got %s, want %s", again.ID, first.ID)

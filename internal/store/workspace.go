@@ -37,7 +37,7 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 			return err
 		}
 		d.Workspace.Subnet = subnetOf(slot).String()
-		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks}
+		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Waiting: d.Waiting()}
 		return writeTasks(tx, tasks)
 	})
 	return ch, wrap("create a workspace", err)
@@ -46,11 +46,11 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 // Update changes a workspace and its tasks. The row's lock is taken before those of its tasks, always.
 func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draft) error) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		w, err := findWorkspace(tx, id, db.forUpdate())
+		w, err := findWorkspace(tx, id, db.forUpdate("w"))
 		if err != nil {
 			return err
 		}
-		live, err := db.readLive(tx, []string{id}, db.forUpdate())
+		live, err := db.readLive(tx, []string{id}, db.forUpdate("tasks"))
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 			changed = append(changed, d)
 		}
 		tasks = append(tasks, written...)
-		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Removed: d.Removed}
+		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Waiting: d.Waiting(), Removed: d.Removed}
 	}
 	batches, err := db.settle(tx, drafts)
 	if err != nil {
@@ -90,6 +90,11 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	}
 	if err := writeTasks(tx, tasks); err != nil {
 		return nil, err
+	}
+	for _, d := range drafts {
+		if err := requeue(tx, d); err != nil {
+			return nil, err
+		}
 	}
 	if len(batches) > 0 {
 		changes[0].Batches = batches
@@ -144,7 +149,7 @@ func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
 func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, block time.Duration) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
 		blockedUntil := db.now().Add(block)
-		w, err := findWorkspace(tx, id, db.forUpdate())
+		w, err := findWorkspace(tx, id, db.forUpdate("w"))
 		if err != nil {
 			return err
 		}
@@ -186,9 +191,6 @@ func (db *DB) WorkspacesByID(ctx context.Context, ids []string) (map[string]work
 }
 
 func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error) {
-	if locking != "" {
-		locking += " OF w"
-	}
 	var rows []workspaceRow
 	if err := tx.Raw(selectWorkspace+"w.id = ?"+locking, id).Scan(&rows).Error; err != nil {
 		return workspace.Workspace{}, err

@@ -12,13 +12,12 @@ import (
 	"time"
 )
 
-// Queue is where tasks are kept. Every method is one transaction, but Extend, which has one for each lease.
+// Queue is where tasks are kept. Every method is one transaction.
 type Queue interface {
 	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first.
 	// Lanes take turns, and so do owners in each; they are in that order.
 	Claim(ctx context.Context, holder string, slots Slots, lease time.Duration) ([]Task, error)
-	// Extend keeps leases alive and returns those among them that are no longer ours (Lost) or whose task is no longer wanted
-	// (Unwanted).
+	// Extend keeps leases alive, and says of which that cannot be said.
 	Extend(ctx context.Context, leases []Lease, lease time.Duration) (Verdict, error)
 	// Report writes what a running task is doing. A lost lease is an error.
 	Report(ctx context.Context, lease Lease, step string, progress *float64) error
@@ -26,12 +25,15 @@ type Queue interface {
 	Finish(ctx context.Context, lease Lease, outcome Outcome) error
 	// Reclaim gives back the tasks whose lease has ended, of whatever holder.
 	Reclaim(ctx context.Context) (int, error)
+	// Doubt has a workspace looked at: a run that had lost its lease may have done something to it after its successor.
+	Doubt(ctx context.Context, workspaceID string) error
 }
 
-// Verdict is what Extend found: the leases that are no longer ours, and the ids of tasks that are no longer wanted or that somebody
-// wants cancelled.
+// Verdict is what Extend found: the leases that are no longer ours, those that are as they were because somebody else is just writing
+// their tasks, and the ids of tasks that are no longer wanted or that somebody wants cancelled.
 type Verdict struct {
 	Lost      []Lease
+	Busy      []Lease
 	Unwanted  []string
 	Cancelled []string
 }
@@ -51,6 +53,9 @@ var (
 	ErrSuperseded = errors.New("a later request made the task pointless")
 	ErrCancelled  = errors.New("the task was cancelled")
 )
+
+// ErrSlow is what a handler returns that was called in the quick lane, has done nothing, and needs the slow one.
+var ErrSlow = errors.New("the task needs what is slow")
 
 // Class says what to do about a failure.
 type Class int
@@ -273,8 +278,8 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (b
 			before = append(before, r)
 		}
 	}
-	p.turn = t.Type.Lane().Next()
-	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Type.Lane(), cancel: cancel, done: make(chan struct{}), until: until}
+	p.turn = t.Lane().Next()
+	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until}
 	return before
 }
 
@@ -283,6 +288,13 @@ func (p *Pool) holds(lease Lease) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Now().Before(p.running[lease].until)
+}
+
+// cut ends a run whose lease has ended.
+func (p *Pool) cut(lease Lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[lease].cancel(ErrLeaseLost)
 }
 
 func (p *Pool) end(lease Lease) {
@@ -328,6 +340,7 @@ func (p *Pool) run(ctx context.Context, t Task) {
 	p.free(t.Lease)
 	if errors.Is(cause, ErrLeaseLost) {
 		log.Warn("task was taken over by another server")
+		p.doubt(context.WithoutCancel(ctx), t, log)
 		return
 	}
 	outcome := p.outcome(t, err, cause)
@@ -338,6 +351,14 @@ func (p *Pool) run(ctx context.Context, t Task) {
 		log.Info("task ended", "status", outcome.Status, "took", time.Since(began))
 	}
 	p.finish(context.WithoutCancel(ctx), t, outcome, log)
+}
+
+// doubt has the workspace looked at of a task whose run went on beside that of another server, for a moment.
+func (p *Pool) doubt(ctx context.Context, t Task, log *slog.Logger) {
+	err := persist(ctx, func(ctx context.Context) error { return p.queue.Doubt(ctx, t.WorkspaceID) })
+	if err != nil {
+		log.Error("have a workspace looked at", "error", err)
+	}
 }
 
 // handle calls the handler, with the type's timeout. A panic fails this task alone.
@@ -367,12 +388,14 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 	switch {
 	case err == nil:
 		return Outcome{Status: Succeeded}
-	case errors.Is(cause, ErrSuperseded):
+	case errors.Is(cause, ErrSuperseded), errors.Is(err, ErrSuperseded):
 		return Outcome{Status: Superseded}
 	case errors.Is(cause, ErrCancelled):
 		return Outcome{Status: Cancelled}
 	case errors.Is(cause, ErrShutdown):
 		return Outcome{Status: Queued, Unburned: true}
+	case errors.Is(err, ErrSlow):
+		return Outcome{Status: Queued, Unburned: true, Slow: true}
 	}
 	failure, class := p.opts.Classify(err)
 	switch {
@@ -385,27 +408,33 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 	}
 }
 
-// finish writes the outcome, again and again for a while when the database fails: a task that ran must not look as if it hadn't.
+// finish writes the outcome: a task that ran must not look as if it hadn't.
 func (p *Pool) finish(ctx context.Context, t Task, outcome Outcome, log *slog.Logger) {
+	err := persist(ctx, func(ctx context.Context) error { return p.queue.Finish(ctx, t.Lease, outcome) })
+	switch {
+	case errors.Is(err, ErrLeaseLost):
+		log.Warn("task was taken over before its outcome was written")
+	case err != nil:
+		log.Error("write the outcome of a task: it runs again when its lease has ended", "error", err)
+	}
+}
+
+// persist calls write again and again for a while when the database fails; a lease that was lost is an answer.
+func persist(ctx context.Context, write func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
 	pause := Backoff{First: 50 * time.Millisecond, Most: time.Second}
 	for try := 1; ; try++ {
-		err := p.queue.Finish(ctx, t.Lease, outcome)
-		if err == nil {
-			return
-		}
-		if errors.Is(err, ErrLeaseLost) {
-			log.Warn("task was taken over before its outcome was written")
-			return
+		err := write(ctx)
+		if err == nil || errors.Is(err, ErrLeaseLost) {
+			return err
 		}
 		wait := time.NewTimer(pause.After(try))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
 			wait.Stop()
-			log.Error("write the outcome of a task: it runs again when its lease has ended", "error", err)
-			return
+			return err
 		}
 	}
 }
@@ -457,9 +486,12 @@ func (p *Pool) extend(ctx context.Context) {
 		r := p.running[lease]
 		switch {
 		case r == nil: // it has ended meanwhile
-		case err != nil && time.Now().Before(r.until):
-		case err != nil || slices.Contains(verdict.Lost, lease):
-			r.cancel(ErrLeaseLost) // somebody else may be at it by now
+		case slices.Contains(verdict.Lost, lease):
+			r.cancel(ErrLeaseLost)
+		case err != nil || slices.Contains(verdict.Busy, lease):
+			if !time.Now().Before(r.until) {
+				r.cancel(ErrLeaseLost) // somebody else may be at it by now
+			}
 		default:
 			r.until = asked.Add(p.opts.Lease)
 			switch {

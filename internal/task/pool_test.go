@@ -26,6 +26,7 @@ type queue struct {
 	until    map[string]time.Time
 	outcomes map[string][]task.Outcome
 	reports  int
+	doubted  []string
 	unwanted []string
 	cancel   []string
 	away     bool          // Extend fails
@@ -121,6 +122,13 @@ func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) erro
 }
 
 func (q *queue) Reclaim(context.Context) (int, error) { return 0, nil }
+
+func (q *queue) Doubt(_ context.Context, workspaceID string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.doubted = append(q.doubted, workspaceID)
+	return nil
+}
 
 // handOver ends the first task behind the pool's back, and has the second follow it on its workspace.
 func (q *queue) handOver() {

@@ -10,7 +10,8 @@ import (
 const reportEvery = 250 * time.Millisecond
 
 // reporter returns a Report that writes the newest state at a bounded rate, and a stop that ends its goroutine. What has not
-// been written by then is overtaken by the outcome.
+// been written by then is overtaken by the outcome. A handler reports before each step, so that is where one that stood still learns that
+// its lease has ended meanwhile.
 func (p *Pool) reporter(ctx context.Context, lease Lease) (Report, func()) {
 	type state struct {
 		step     string
@@ -40,6 +41,9 @@ func (p *Pool) reporter(ctx context.Context, lease Lease) (Report, func()) {
 		}
 	})
 	report := func(step string, progress *float64) {
+		if !p.holds(lease) {
+			p.cut(lease)
+		}
 		select { // take out what is overtaken; only this goroutine puts in
 		case <-newest:
 		default:

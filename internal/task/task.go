@@ -40,6 +40,14 @@ func Lanes() []Lane { return []Lane{Quick, Slow} }
 // Next is the lane whose turn comes after one of l.
 func (l Lane) Next() Lane { return 1 - l }
 
+// Lane is the lane of a task: that of its type, until it was found to be slow.
+func (t Task) Lane() Lane {
+	if t.Params.Slow {
+		return Slow
+	}
+	return t.Type.Lane()
+}
+
 // Lane is the lane of a type.
 func (t Type) Lane() Lane {
 	switch t {
@@ -127,6 +135,10 @@ type Params struct {
 	Recovery bool `json:"recovery,omitempty"`
 	// Clear makes a SYNC remove the container and the network: what recovery that gave up falls back to.
 	Clear bool `json:"clear,omitempty"`
+	// Slow says that a task of the quick lane was found to need what is slow: a SYNC that has to pull an image.
+	Slow bool `json:"slow,omitempty"`
+	// Lost is how often its lease has ended while it ran.
+	Lost int `json:"lost,omitempty"`
 }
 
 // Was is how a workspace was, in the words of whoever asked for the task. The zero value is unknown.
@@ -159,4 +171,6 @@ type Outcome struct {
 	After   time.Duration // of Retrying and Queued: how soon it may run again
 	// Unburned says that the try does not count: it was cut by a shutdown, or the engine could not be asked.
 	Unburned bool
+	// Slow moves a task that is given back to the slow lane.
+	Slow bool
 }

@@ -105,7 +105,12 @@ func (p *plant) handle(ctx context.Context, t task.Task, _ task.Report) error {
 	if t.Type == task.Stop {
 		state = workspace.ContainerExited
 	}
-	_, err := p.Record(ctx, t.WorkspaceID, workspace.Observed{Container: &workspace.Container{State: state}, Network: &workspace.Network{ID: "n"}})
+	now, err := p.Get(ctx, t.WorkspaceID)
+	if err == nil {
+		_, err = p.Record(ctx, t.WorkspaceID, workspace.Observed{
+			Container: &workspace.Container{State: state}, Network: &workspace.Network{ID: "n"}, Serial: now.Observed.Serial,
+		})
+	}
 	return err
 }
 

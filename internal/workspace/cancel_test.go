@@ -70,9 +70,12 @@ func (s *story) do(word string) {
 		})
 	case "see":
 		s.draft(func(d *Draft) {
-			d.Observe(Observed{})
+			seen := Observed{Network: &Network{}, Serial: d.Workspace.Observed.Serial}
 			if id != "none" {
-				d.Observe(Observed{Container: &Container{State: ContainerState(id)}, Network: &Network{}})
+				seen.Container = &Container{State: ContainerState(id)}
+			}
+			if err := d.Observe(seen); err != nil {
+				s.Error(err)
 			}
 		})
 	default:

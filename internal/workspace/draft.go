@@ -2,7 +2,9 @@ package workspace
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,9 +44,10 @@ type Draft struct {
 	Once      Once        // the key to commit with the change
 	Item      *BatchItem  // the item of a batch that it is made for, as it is from now on
 
-	now    time.Time
-	before Workspace
-	tasks  map[string]task.Task // as they were
+	requeued []string // ids of live tasks that go to the end of their owner's line
+	now      time.Time
+	before   Workspace
+	tasks    map[string]task.Task // as they were
 }
 
 // NewDraft begins a change. The store calls it with what it has locked.
@@ -108,6 +111,32 @@ func (d *Draft) Finish(taskID string, o task.Outcome) {
 	}
 }
 
+// lostMost is how often the lease of one task may end while it runs. What takes the server down with it each time must not do so for ever.
+const lostMost = 20
+
+// GiveBack gives a task back whose lease has ended. The try that was cut does not count.
+func (d *Draft) GiveBack(taskID string) {
+	t := find(d.Live, func(t task.Task) bool { return t.ID == taskID })
+	if t == nil {
+		return
+	}
+	o := task.Outcome{Status: task.Queued, Unburned: true}
+	if t.Params.Lost++; t.Params.Lost >= lostMost {
+		o = task.Outcome{Status: task.Failed, Failure: &task.Failure{
+			Code: string(Internal), Retryable: true,
+			Message: fmt.Sprintf("The server stopped or was cut off %d times while it did this. Tell its operator, then ask for it again.", t.Params.Lost),
+		}}
+	}
+	d.Finish(taskID, o)
+}
+
+// Doubt has the workspace looked at, unless that is about to be done.
+func (d *Draft) Doubt() {
+	if d.Workspace.DesiredState != WantDeleted && find(d.Live, func(t task.Task) bool { return t.Status.Waiting() && t.Type == task.Sync }) == nil {
+		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace})
+	}
+}
+
 func (d *Draft) finish(i int, o task.Outcome) {
 	t := &d.Live[i]
 	t.Lease.Holder, t.Step, t.Progress = "", "", nil
@@ -119,12 +148,16 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	}
 	if o.Status.Live() {
 		t.Status, t.RunAt, t.Failure = o.Status, d.now.Add(o.After), o.Failure
+		t.Params.Slow = t.Params.Slow || o.Slow
 		switch {
 		case t.Cancel:
 			o = task.Outcome{Status: task.Cancelled}
 		case d.pointless(*t):
 			o = task.Outcome{Status: task.Superseded}
 		default:
+			if o.Status == task.Retrying || o.After > 0 || o.Slow {
+				d.requeued = append(d.requeued, t.ID)
+			}
 			return
 		}
 	}
@@ -339,6 +372,21 @@ func (d *Draft) end(i int, o task.Outcome) task.Task {
 	return t
 }
 
+// Requeued are the tasks that go to the end of their owner's line.
+func (d *Draft) Requeued() (tasks []task.Task) {
+	for _, t := range d.Live {
+		if slices.Contains(d.requeued, t.ID) {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks
+}
+
+// Waiting reports whether a task waits.
+func (d *Draft) Waiting() bool {
+	return find(d.Live, func(t task.Task) bool { return t.Status.Waiting() }) != nil
+}
+
 // Seal computes what follows from the facts and says what is to be written: whether the workspace's row differs, and which
 // tasks are new or differ. The store calls it once, after the change.
 func (d *Draft) Seal() (changed bool, tasks []task.Task) {
@@ -380,5 +428,6 @@ type Change struct {
 	Workspace Workspace
 	Tasks     []task.Task // new and changed ones
 	Batches   []Batch     // changed ones
+	Waiting   bool        // a task of it waits: a claim may have passed it by while it was changed
 	Removed   bool
 }

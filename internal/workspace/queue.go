@@ -45,7 +45,23 @@ func (s *Service) Finish(ctx context.Context, lease task.Lease, o task.Outcome) 
 
 // Reclaim gives back the tasks whose lease has ended.
 func (s *Service) Reclaim(ctx context.Context) (int, error) {
-	back, err := s.store.Reclaim(ctx)
-	s.publishTasks(back)
-	return len(back), err
+	changes, err := s.store.Reclaim(ctx)
+	back := 0
+	for _, ch := range changes {
+		s.publish(ch)
+		back += len(ch.Tasks)
+	}
+	return back, err
+}
+
+// Doubt has a workspace looked at. One that is gone is nobody's any more.
+func (s *Service) Doubt(ctx context.Context, workspaceID string) error {
+	_, err := s.update(ctx, workspaceID, func(d *Draft) error {
+		d.Doubt()
+		return nil
+	})
+	if CodeOf(err) == NotFound {
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -84,10 +85,15 @@ func (e Exit) String() string {
 }
 
 // Observe takes in what the engine was seen to have, and notes how the container ended, if it did since.
-func (d *Draft) Observe(seen Observed) {
+func (d *Draft) Observe(seen Observed) error {
 	w := &d.Workspace
+	if seen.Serial != w.Observed.Serial {
+		return ErrStale
+	}
 	tail := seen.Tail
-	seen.Tail = nil
+	if seen.Tail = nil; !reflect.DeepEqual(seen, w.Observed) {
+		seen.Serial++
+	}
 	if w.DesiredState == WantRunning && w.Observed.State() == ContainerRunning {
 		w.Failure = nil // it ran in spite of what failed, which is no reason to leave it alone when it ends
 	}
@@ -95,10 +101,11 @@ func (d *Draft) Observe(seen Observed) {
 	d.heed()
 	c := seen.Container
 	if c == nil || c.FinishedAt == nil || (c.State != ContainerExited && c.State != ContainerDead) || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
-		return
+		return nil
 	}
 	w.LastExit = new(c.exit())
 	w.LastExit.LogTail = tail
+	return nil
 }
 
 // heed has what was seen count more than what failed and what was given up before.
@@ -133,6 +140,7 @@ func (d *Draft) End(e End) {
 	ended := *c
 	ended.State, ended.FinishedAt, ended.ExitCode, ended.Ending = ContainerExited, &e.At, e.Code, true
 	w.Observed.Container = &ended
+	w.Observed.Serial++
 	if w.DesiredState == WantRunning {
 		w.Failure = nil // as Observe does
 	}

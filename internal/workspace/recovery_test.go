@@ -77,7 +77,10 @@ func (p *patient) see(after time.Duration, change func(*Observed)) {
 			o.Container = new(*o.Container)
 		}
 		change(&o)
-		d.Observe(o)
+		o.Serial = d.Workspace.Observed.Serial
+		if err := d.Observe(o); err != nil {
+			p.Error(err)
+		}
 	})
 }
 

@@ -36,7 +36,10 @@ func (w *work) handle(server string, s *workspace.Service) task.Handler {
 		if t.Type == task.Stop {
 			state = workspace.ContainerExited
 		}
-		_, err := s.Record(ctx, t.WorkspaceID, workspace.Observed{Container: &workspace.Container{State: state}})
+		now, err := s.Get(ctx, t.WorkspaceID)
+		if err == nil {
+			_, err = s.Record(ctx, t.WorkspaceID, workspace.Observed{Container: &workspace.Container{State: state}, Serial: now.Observed.Serial})
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.at, t.WorkspaceID)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -113,7 +112,7 @@ func (s *Service) publish(ch Change) {
 	s.workspaces.Publish(ch.Workspace.ID, ch)
 	s.tell(ch.Workspace.ID)
 	s.publishBatches(ch.Batches...)
-	if slices.ContainsFunc(ch.Tasks, func(t task.Task) bool { return t.Status.Waiting() }) {
+	if ch.Waiting {
 		(*s.runner.Load()).Wake()
 		s.tell(wakeNotice)
 	}
@@ -167,13 +166,10 @@ func (s *Service) RecordEngine(h EngineHealth) {
 	}
 }
 
-// Record takes in what the engine was seen to have of a workspace. It is the one writer of what was observed. A workspace
-// that is gone meanwhile is no error: there is nothing left to know.
+// Record takes in what the engine was seen to have of a workspace; ErrStale when something that was seen later is recorded already. It is
+// the one writer of what was observed. A workspace that is gone meanwhile is no error: there is nothing left to know.
 func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspace, error) {
-	ch, err := s.update(ctx, id, func(d *Draft) error {
-		d.Observe(seen)
-		return nil
-	})
+	ch, err := s.update(ctx, id, func(d *Draft) error { return d.Observe(seen) })
 	if CodeOf(err) == NotFound {
 		return Workspace{}, nil
 	}

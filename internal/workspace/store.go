@@ -52,11 +52,12 @@ type Store interface {
 	// how many it deleted.
 	Prune(ctx context.Context, age time.Duration, keep, limit int) (int, error)
 
-	// Claim, Extend, Report and Reclaim are as in task.Queue, and return the tasks as they are now.
+	// Claim, Extend and Report are as in task.Queue, and return the tasks as they are now.
 	Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error)
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
 	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
-	Reclaim(ctx context.Context) ([]task.Task, error)
+	// Reclaim applies Draft.GiveBack to tasks whose lease has ended.
+	Reclaim(ctx context.Context) ([]Change, error)
 	// Finish applies Draft.Finish, if the task has that lease; ErrLeaseLost when it has not.
 	Finish(ctx context.Context, lease task.Lease, o task.Outcome) (Change, error)
 

@@ -4,6 +4,7 @@
 package workspace
 
 import (
+	"errors"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -101,7 +102,12 @@ type Observed struct {
 	Network   *Network   `json:"network,omitempty"`
 	Detached  bool       `json:"detached,omitempty"` // the container is not on its network
 	Tail      []string   `json:"-"`                  // the last lines of a container that has ended, the first time that it is seen so
+	// Serial grows with each change of what was observed. Of what is to be recorded it is the one from before the engine was asked.
+	Serial int64 `json:"serial,omitempty"`
 }
+
+// ErrStale is what Record says of what was seen before something that is recorded already, by another server. Who gets it looks again.
+var ErrStale = errors.New("something that was seen later is recorded already")
 
 // State is the container's state, NoContainer when there is none.
 func (o Observed) State() ContainerState {
