@@ -86,36 +86,82 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if err != nil {
 		return err
 	}
-	s, err := l.observe(ctx, w)
-	if err != nil {
-		return away(err)
+	if goalOf(t, w.DesiredState) == nothing {
+		return task.ErrSuperseded
 	}
-	err = l.work(ctx, t, w, s, report)
+	s, err := l.observe(ctx, w)
+	if err == nil {
+		err = l.lookUpImage(ctx, t, w, &s)
+	}
+	if err != nil {
+		return l.away(ctx, err)
+	}
+	steps := plan(t, w, s)
+	if t.Lane() == task.Quick && slices.ContainsFunc(steps, func(next step) bool { return next.op == pullImage }) {
+		return task.ErrSlow
+	}
+	err = l.work(ctx, t, w, s, steps, report)
 	// Also after a run that failed or was cut: what it has left is what is true.
-	left, lookErr := l.look(context.WithoutCancel(ctx), w.ID)
-	if err = errors.Join(err, away(lookErr)); err == nil && t.Type == task.Delete {
-		err = l.conclude(ctx, w, left)
+	whole := context.WithoutCancel(ctx)
+	left, lookErr := l.look(whole, w.ID)
+	if lookErr = l.away(whole, lookErr); engine.Is(lookErr, engine.KindUnavailable) {
+		return errors.Join(forGood(err), lookErr, err) // that the engine has gone is why the work failed, unless it could never succeed
+	}
+	if err = errors.Join(err, lookErr); err != nil {
+		return err
+	}
+	return l.conclude(ctx, t, w, left)
+}
+
+// forGood is a failure that it is no use to try again after; nil when it is another one, or none.
+func forGood(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, class := Classify(err); class != task.Permanent {
+		return nil
 	}
 	return err
 }
 
 // work applies the plan. Meanwhile nobody else looks: the look that follows sees what they would have seen.
-func (l *Lifecycle) work(ctx context.Context, t task.Task, w workspace.Workspace, s seen, report task.Report) error {
+func (l *Lifecycle) work(ctx context.Context, t task.Task, w workspace.Workspace, s seen, steps []step, report task.Report) error {
 	l.working.Store(w.ID, nil)
 	defer l.working.Delete(w.ID)
-	return l.apply(ctx, t, w, s, report)
+	return l.apply(ctx, t, w, s, steps, report)
 }
 
-// away takes silence for absence: what looks up takes milliseconds, so an engine that does not answer in time cannot be asked.
-func away(err error) error {
-	if failed, ok := errors.AsType[*engine.Error](err); ok && failed.Kind == engine.KindTimeout {
-		return &engine.Error{Kind: engine.KindUnavailable, Op: failed.Op, Subject: failed.Subject, Err: err}
+// away tells an engine that cannot be asked from one that does not answer about one container: what looks up takes milliseconds, so silence is
+// taken for absence, unless the engine says what it is all the same.
+func (l *Lifecycle) away(ctx context.Context, err error) error {
+	failed, ok := errors.AsType[*engine.Error](err)
+	if !ok || failed.Kind != engine.KindTimeout {
+		return err
+	}
+	if _, infoErr := l.engine.Info(ctx); infoErr == nil {
+		return err
+	}
+	return &engine.Error{Kind: engine.KindUnavailable, Op: failed.Op, Subject: failed.Subject, Err: err}
+}
+
+// lookUpImage finds out whether the image is there of which a container has to be made.
+func (l *Lifecycle) lookUpImage(ctx context.Context, t task.Task, w workspace.Workspace, s *seen) error {
+	g := goalOf(t, w.DesiredState)
+	if g != made && g != running || s.container != nil && !gone(s.container.State) {
+		return nil
+	}
+	_, err := l.engine.Image(ctx, w.Image)
+	if s.image = err == nil; engine.Is(err, engine.KindNotFound) {
+		return nil
 	}
 	return err
 }
 
-// conclude ends a deletion once the engine has confirmed that nothing is left.
-func (l *Lifecycle) conclude(ctx context.Context, w workspace.Workspace, left seen) error {
+// conclude ends a deletion, or the taking back of a creation, once the engine has confirmed that nothing is left.
+func (l *Lifecycle) conclude(ctx context.Context, t task.Task, w workspace.Workspace, left seen) error {
+	if goalOf(t, w.DesiredState) != absent || t.Params.Clear {
+		return nil
+	}
 	if left.container != nil || left.network != nil || len(left.surplus) > 0 {
 		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
 	}
@@ -140,6 +186,7 @@ func (l *Lifecycle) Look(ctx context.Context, id string) error {
 	return err
 }
 
+// look looks again when another server has recorded something since.
 func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -148,6 +195,14 @@ func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 		return s, err
 	}
 	defer leave()
+	for {
+		if s, err = l.see(ctx, id); !errors.Is(err, workspace.ErrStale) {
+			return s, err
+		}
+	}
+}
+
+func (l *Lifecycle) see(ctx context.Context, id string) (s seen, err error) {
 	w, err := l.workspaces.Get(ctx, id)
 	if workspace.CodeOf(err) == workspace.NotFound {
 		return s, nil
@@ -202,12 +257,6 @@ func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen,
 	}
 	s.network, s.surplus = sortNetworks(w, s.container, networks)
 	s.tail = l.tail(ctx, w, s.container)
-	if s.container == nil || gone(s.container.State) {
-		_, err := l.engine.Image(ctx, w.Image)
-		if s.image = err == nil; err != nil && !engine.Is(err, engine.KindNotFound) {
-			return s, err
-		}
-	}
 	return s, nil
 }
 
@@ -269,16 +318,16 @@ func sortNetworks(w workspace.Workspace, c *engine.Container, networks []engine.
 }
 
 // apply does the steps one after another.
-func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, report task.Report) error {
+func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, steps []step, report task.Report) error {
 	id, network := "", isolation.Name(w.ID)
 	if s.network != nil {
 		network = s.network.ID
 	}
-	for _, next := range plan(t, w, s) {
+	for _, next := range steps {
+		report(string(next.op), nil) // which cuts a run whose lease has ended
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("before %s: %w", next, context.Cause(ctx))
 		}
-		report(string(next.op), nil)
 		target := next.target
 		if target == "" {
 			target = id
@@ -368,7 +417,7 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 	if n := s.network; n != nil {
 		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
 	}
-	o.Tail = s.tail
+	o.Tail, o.Serial = s.tail, w.Observed.Serial
 	if c := s.container; c != nil {
 		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{

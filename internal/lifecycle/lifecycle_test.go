@@ -22,6 +22,7 @@ type desk struct {
 	moves [][]netip.Prefix // what was taken, each time it had to move
 	known bool             // whether a row knows what is taken for an orphan
 
+	onRecord func()
 	released []string // subnets, by workspace
 	ends     []workspace.End
 }
@@ -29,6 +30,13 @@ type desk struct {
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
 
 func (d *desk) Record(_ context.Context, _ string, seen workspace.Observed) (workspace.Workspace, error) {
+	if d.onRecord != nil {
+		d.onRecord()
+	}
+	if seen.Serial != d.w.Observed.Serial {
+		return workspace.Workspace{}, workspace.ErrStale
+	}
+	seen.Serial++
 	d.w.Observed = seen
 	return d.w, nil
 }
@@ -338,13 +346,145 @@ func TestAnOrphanIsRemovedUnlessARowKnowsIt(t *testing.T) {
 	}
 }
 
-func TestAnEngineThatDoesNotAnswerInTimeBurnsNoTry(t *testing.T) {
-	fake, _, l := rig()
-	fake.onList = func() error { return enginetest.Fault(engine.KindTimeout) }
-	err := l.Handlers()[task.Start](t.Context(), task.Task{Type: task.Start, WorkspaceID: "ws_1"}, func(string, *float64) {})
-	if _, class := Classify(err); class != task.Wait {
-		t.Errorf("%v is classed %d", err, class)
+// TestAnEngineThatDoesNotAnswerInTime holds that a silent engine is waited for, and that one container about which it is silent is not:
+// its task fails in the end, and keeps no worker busy for ever.
+func TestAnEngineThatDoesNotAnswerInTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent bool
+		want   task.Class
+	}{
+		"the engine":    {true, task.Wait},
+		"one container": {false, task.Transient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, _, l := rig()
+			fake.onList = func() error { return enginetest.Fault(engine.KindTimeout) }
+			if c.silent {
+				fake.FailNext("Info", enginetest.Fault(engine.KindTimeout))
+			}
+			err := l.Handlers()[task.Start](t.Context(), task.Task{Type: task.Start, WorkspaceID: "ws_1"}, func(string, *float64) {})
+			if _, class := Classify(err); class != c.want {
+				t.Errorf("%v is classed %d", err, class)
+			}
+		})
 	}
+	t.Run("one that goes silent in the middle of the work is waited for, unless it has refused that for good", func(t *testing.T) {
+		for kind, want := range map[engine.Kind]task.Class{engine.KindTimeout: task.Wait, engine.KindInvalid: task.Permanent} {
+			fake, _, l := rig()
+			looks := 0
+			fake.onList = func() error {
+				if looks++; looks == 1 {
+					return nil
+				}
+				fake.FailNext("Info", enginetest.Fault(engine.KindUnavailable))
+				return enginetest.Fault(engine.KindTimeout)
+			}
+			fake.FailNext("CreateContainer", enginetest.Fault(kind))
+			err := l.Handlers()[task.Start](t.Context(), task.Task{Type: task.Start, WorkspaceID: "ws_1"}, func(string, *float64) {})
+			if _, class := Classify(err); class != want {
+				t.Errorf("%s: %v is classed %d", kind, err, class)
+			}
+		}
+	})
+}
+
+func TestWhatIsOvertakenDoesNothingAndSaysSo(t *testing.T) {
+	for desired, types := range map[workspace.DesiredState][]task.Type{
+		workspace.WantStopped: {task.Start, task.Restart, task.Recreate},
+		workspace.WantRunning: {task.Stop},
+		workspace.WantDeleted: {task.Create, task.Start, task.Stop, task.Restart, task.Recreate, task.Sync},
+	} {
+		for _, typ := range types {
+			fake, d, l := rig()
+			d.w.DesiredState = desired
+			err := l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: "ws_1"}, func(string, *float64) {})
+			if !errors.Is(err, task.ErrSuperseded) || len(fake.Calls()) > 0 {
+				t.Errorf("%s of what is to be %s: %v, %v", typ, desired, err, fake.Calls())
+			}
+		}
+	}
+}
+
+// TestASyncThatHasToPullIsSlow holds that what is quick never waits for an image.
+func TestASyncThatHasToPullIsSlow(t *testing.T) {
+	fake, d, l := rig()
+	d.w.Image = "tool"
+	fake.Pullable("tool", nil)
+	sync := task.Task{Type: task.Sync, WorkspaceID: "ws_1"}
+	err := l.Handlers()[task.Sync](t.Context(), sync, func(string, *float64) {})
+	if !errors.Is(err, task.ErrSlow) || slices.Contains(fake.Calls(), "Pull tool") {
+		t.Errorf("got %v after %v", err, fake.Calls())
+	}
+	sync.Params.Slow = true
+	if err := l.Handlers()[task.Sync](t.Context(), sync, func(string, *float64) {}); err != nil || d.w.Observed.State() != workspace.ContainerRunning {
+		t.Errorf("got %v, %+v", err, d.w.Observed)
+	}
+}
+
+// TestWhatWasSeenBeforeIsNotRecordedAfter has another server record something while this one looks.
+func TestWhatWasSeenBeforeIsNotRecordedAfter(t *testing.T) {
+	fake, d, l := rig()
+	if err := l.Handlers()[task.Create](t.Context(), task.Task{Type: task.Create, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	d.onRecord = func() {
+		if looks++; looks == 1 { // this one stood still after it had seen the container run
+			fake.Exit(isolation.Name("ws_1"), 0)
+			d.w.Observed.Container = &workspace.Container{State: workspace.ContainerExited}
+			d.w.Observed.Serial++
+		}
+	}
+	if err := l.Look(t.Context(), "ws_1"); err != nil || looks != 2 || d.w.Observed.State() != workspace.ContainerExited {
+		t.Errorf("got %v, recorded %d times, and it is %s", err, looks, d.w.Observed.State())
+	}
+}
+
+func TestADirectoryMadeForNothingGoes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		task task.Task
+		want workspace.DesiredState
+		goes bool
+	}{
+		{"with the workspace", task.Task{Type: task.Delete}, workspace.WantDeleted, true},
+		{"with a creation that was cancelled", task.Task{Type: task.Sync, Params: task.Params{Undo: true}}, workspace.WantStopped, true},
+		{"but not when recovery gives up", task.Task{Type: task.Sync, Params: task.Params{Clear: true}}, workspace.WantRunning, false},
+		{"nor by a sync", task.Task{Type: task.Sync}, workspace.WantStopped, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake, d, _ := rig()
+			d.w.ProjectPath = "ws_1"
+			made := &directories{}
+			l := New(fake, d, made, "inst_1", slog.New(slog.DiscardHandler))
+			run := func(tk task.Task) {
+				t.Helper()
+				tk.WorkspaceID = "ws_1"
+				if err := l.Handlers()[tk.Type](t.Context(), tk, func(string, *float64) {}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(task.Task{Type: task.Create})
+			d.w.DesiredState = c.want
+			run(c.task)
+			if (len(made.removed) == 1) != c.goes || len(made.made) != 1 {
+				t.Errorf("made %v, removed %v", made.made, made.removed)
+			}
+		})
+	}
+}
+
+// directories notes those that are made and removed.
+type directories struct{ made, removed []string }
+
+func (d *directories) Make(_, path string) (string, error) {
+	d.made = append(d.made, path)
+	return "/projects/" + path, nil
+}
+
+func (d *directories) RemoveEmpty(_, path string) error {
+	d.removed = append(d.removed, path)
+	return nil
 }
 
 func TestLooksTakeTurns(t *testing.T) {

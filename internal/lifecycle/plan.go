@@ -40,7 +40,7 @@ func (s step) String() string { return string(s.op) + " (" + s.why + ")" }
 
 // seen is what the engine has of a workspace.
 type seen struct {
-	image     bool // looked up only while there is no container
+	image     bool // looked up only where a container has to be made
 	network   *engine.Network
 	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
 	container *engine.Container
