@@ -227,15 +227,14 @@ func (s *server) kill() error {
 	return err
 }
 
-// watched holds that no two handlers are at one workspace at once. One that was told to end does not count, nor does a dead server's,
-// nor that of one that stood still, which cannot know that its lease ended.
+// watched holds that no two handlers are at one workspace at once. One that was told to end does not count, nor does a dead server's.
 func (w *world) watched(s *server, handler task.Handler) task.Handler {
 	return func(ctx context.Context, t task.Task, report task.Report) error {
-		me := &visit{ctx: ctx, server: s, task: t, frozen: s.frozen.Load() != nil}
+		me := &visit{ctx: ctx, server: s, task: t}
 		s.stall()
 		w.mu.Lock()
 		for other := range w.visits[t.WorkspaceID] {
-			if !me.frozen && other.ctx.Err() == nil && !other.frozen && !other.server.line.dead.Load() {
+			if other.ctx.Err() == nil && !other.server.line.dead.Load() {
 				w.faultsFound = append(w.faultsFound, fmt.Sprintf("%s %s began while %s %s was at %s", t.Type, t.ID, other.task.Type, other.task.ID, t.WorkspaceID))
 			}
 		}
@@ -258,5 +257,4 @@ type visit struct {
 	ctx    context.Context //nolint:containedctx // that is what is looked at
 	server *server
 	task   task.Task
-	frozen bool // its server stood still meanwhile
 }

@@ -232,13 +232,6 @@ func (w *world) cutServer() string {
 func (w *world) freezeServer() string {
 	s, d := w.any(), w.between(5*time.Second, 20*time.Second)
 	thaw := make(chan struct{})
-	w.mu.Lock()
-	for _, visits := range w.visits {
-		for v := range visits {
-			v.frozen = v.frozen || v.server == s
-		}
-	}
-	w.mu.Unlock()
 	s.frozen.Store(&thaw)
 	w.advance(d)
 	s.frozen.Store(nil)

@@ -86,7 +86,7 @@ func newWorld(t *testing.T, dialect store.Dialect, seed uint64) *world {
 	eyes, dsn := storetest.Open(t, dialect)
 	eyes.UseMachineClock()
 	return &world{
-		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 200 * time.Millisecond,
+		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 5 * time.Second,
 		late:   make(map[string]struct{}),
 		visits: make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),

@@ -120,6 +120,7 @@ type run struct {
 	cancel      context.CancelCauseFunc
 	done        chan struct{}
 	until       time.Time // when its lease ends, unless that is kept alive
+	expiry      *time.Timer
 }
 
 // New makes a pool. Nothing runs before Run.
@@ -224,7 +225,7 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 			for _, r := range before { // they were told: two never work on one workspace at once
 				<-r.done
 			}
-			if !p.holds(t.Lease) { // the process stood still, or the database did: somebody else may be at it by now
+			if p.expire(t.Lease) { // the process stood still, or the database did: somebody else may be at it by now
 				p.opts.Log.Warn("a task was not begun: its lease had ended", "task_id", t.ID, "workspace_id", t.WorkspaceID)
 				return
 			}
@@ -279,28 +280,30 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (b
 		}
 	}
 	p.turn = t.Lane().Next()
-	p.running[t.Lease] = &run{workspaceID: t.WorkspaceID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until}
+	p.running[t.Lease] = &run{
+		workspaceID: t.WorkspaceID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until,
+		expiry: time.AfterFunc(time.Until(until), func() { p.expire(t.Lease) }),
+	}
 	return before
 }
 
-// holds reports whether a lease has not ended yet, as far as can be known here.
-func (p *Pool) holds(lease Lease) bool {
+// expire cuts a run whose lease has ended, as far as can be known here: from then on somebody else may be at it. It reports whether it has.
+func (p *Pool) expire(lease Lease) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Now().Before(p.running[lease].until)
-}
-
-// cut ends a run whose lease has ended.
-func (p *Pool) cut(lease Lease) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.running[lease].cancel(ErrLeaseLost)
+	r := p.running[lease]
+	if r == nil || time.Now().Before(r.until) {
+		return false
+	}
+	r.cancel(ErrLeaseLost)
+	return true
 }
 
 func (p *Pool) end(lease Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.running[lease]
+	r.expiry.Stop()
 	r.cancel(nil)
 	close(r.done)
 	delete(p.running, lease)
@@ -488,12 +491,10 @@ func (p *Pool) extend(ctx context.Context) {
 		case r == nil: // it has ended meanwhile
 		case slices.Contains(verdict.Lost, lease):
 			r.cancel(ErrLeaseLost)
-		case err != nil || slices.Contains(verdict.Busy, lease):
-			if !time.Now().Before(r.until) {
-				r.cancel(ErrLeaseLost) // somebody else may be at it by now
-			}
+		case err != nil || slices.Contains(verdict.Busy, lease): // until it ends
 		default:
 			r.until = asked.Add(p.opts.Lease)
+			r.expiry.Reset(time.Until(r.until))
 			switch {
 			case slices.Contains(verdict.Unwanted, lease.TaskID):
 				r.cancel(ErrSuperseded)

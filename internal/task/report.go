@@ -41,9 +41,7 @@ func (p *Pool) reporter(ctx context.Context, lease Lease) (Report, func()) {
 		}
 	})
 	report := func(step string, progress *float64) {
-		if !p.holds(lease) {
-			p.cut(lease)
-		}
+		p.expire(lease)
 		select { // take out what is overtaken; only this goroutine puts in
 		case <-newest:
 		default:
