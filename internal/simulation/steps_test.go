@@ -124,6 +124,9 @@ func (w *world) request() string {
 	}
 	for _, t := range before {
 		repair := t.Params.Recovery && t.Type == task.Sync && (verb == task.Start || verb == task.Restart)
+		if verb == task.Stop && t.Type == task.Sync && (r.Task == nil || t.ID > r.Task.ID) {
+			continue // it comes behind the stop that is under way, or none was needed
+		}
 		overtaken := t.Status.Waiting() && (repair || slices.Contains(overtakes[verb], t.Type)) && (!t.Params.Undo || verb == task.Delete)
 		if t.Status == task.Running && verb == task.Delete {
 			continue // it is told to end, and may have done so by now

@@ -53,29 +53,30 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	}
 }
 
+// decideStart joins what waits, which makes what is desired when it runs, and what runs while nothing else was asked for since.
 func decideStart(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantRunning, Supersede: append(waitingOf(live, task.Stop), repairs(live)...)}
-	last := len(live) - 1
+	last, overtook := before(live, d.Supersede)
 	switch {
-	case last >= 0 && w.DesiredState == WantRunning && makes(live[last]):
-		d.Reuse = &live[last]
-	case last >= 0 && live[last].Type == task.Create && live[last].Status.Waiting() && joinable(live[last]):
-		d.Reuse = &live[last] // it makes what is desired when it runs
-	case last < 0 && w.DesiredState == WantRunning && w.Status == Active:
+	case last != nil && makes(*last) && (last.Status.Waiting() || !overtook && w.DesiredState == WantRunning):
+		d.Reuse = last
+	case last == nil && !overtook && w.DesiredState == WantRunning && w.Status == Active:
 	default:
 		d.Enqueue = true
 	}
 	return d
 }
 
-// decideStop supersedes a waiting sync too: it would stop the container first, in its own time and not in that of the request.
+// decideStop supersedes a sync too that waits before it: that would stop the container first, in its own time and not in that of the request.
 func decideStop(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Recreate, task.Sync)}
-	last := len(live) - 1
+	last, overtook := before(live, d.Supersede)
 	switch {
-	case last >= 0 && live[last].Type == task.Stop && joinable(live[last]):
-		d.Reuse = &live[last]
-	case last < 0 && w.Status == Inactive && w.Observed.State() != ContainerPaused:
+	case last != nil && last.Type == task.Stop && joinable(*last) && (last.Status.Waiting() || !overtook):
+		d.Reuse = last
+		d.Supersede = slices.DeleteFunc(d.Supersede, func(t task.Task) bool { return t.Type == task.Sync && t.ID > last.ID })
+	case last == nil && !overtook && w.Status == Inactive && w.Observed.State() != ContainerPaused:
+		d.Supersede = nil
 	default:
 		d.Enqueue = true
 	}
@@ -84,15 +85,30 @@ func decideStop(w Workspace, live []task.Task) Decision {
 
 // decideRestart joins one that runs only while nothing came after it: overtaken by a stop, it starts nothing.
 func decideRestart(w Workspace, live []task.Task) Decision {
-	d := Decision{Desired: WantRunning}
-	last := len(live) - 1
-	if last >= 0 && w.DesiredState == WantRunning && live[last].Type == task.Restart && live[last].Status == task.Running && joinable(live[last]) {
-		d.Reuse = &live[last]
+	d := Decision{Desired: WantRunning, Supersede: append(waitingOf(live, task.Start, task.Restart, task.Recreate, task.Stop), repairs(live)...)}
+	last, overtook := before(live, d.Supersede)
+	if last != nil && !overtook && w.DesiredState == WantRunning && last.Type == task.Restart && joinable(*last) {
+		d.Reuse = last
 		return d
 	}
 	d.Enqueue = true
-	d.Supersede = append(waitingOf(live, task.Start, task.Restart, task.Recreate, task.Stop), repairs(live)...)
 	return d
+}
+
+// before is the task that a request comes after: the newest, but for syncs, which change nothing that was asked for, and for those that it
+// overtakes. overtook says that there was one of the latter behind it, by which it may have been held up or led astray.
+func before(live, overtaken []task.Task) (last *task.Task, overtook bool) {
+	for i := len(live) - 1; i >= 0; i-- {
+		t := &live[i]
+		sync := t.Type == task.Sync && joinable(*t)
+		switch {
+		case slices.ContainsFunc(overtaken, func(o task.Task) bool { return o.ID == t.ID }):
+			overtook = overtook || !sync
+		case !sync:
+			return t, overtook
+		}
+	}
+	return nil, overtook
 }
 
 func decideDelete(live []task.Task) Decision {
