@@ -30,6 +30,7 @@ type sized struct {
 	service  *workspace.Service
 	claims   []time.Duration
 	enqueues []time.Duration
+	lists    []time.Duration
 }
 
 // growth measures how the time of a claim and of a request depends on how many tasks have ended.
@@ -73,7 +74,7 @@ func (b *bench) growthOn(ctx context.Context, dialect store.Dialect) (results []
 	}
 	for _, id := range idle {
 		for _, s := range list {
-			if err := s.enqueue(ctx, id); err != nil {
+			if err := errors.Join(s.enqueue(ctx, id), s.list(ctx)); err != nil {
 				return nil, err
 			}
 		}
@@ -82,7 +83,10 @@ func (b *bench) growthOn(ctx context.Context, dialect store.Dialect) (results []
 	r := grown(dialect, fmt.Sprintf("claim of %d", claimed), list, func(s *sized) []time.Duration { return s.claims })
 	growth := r.growth
 	r.bound, r.verdict = fmt.Sprintf("growth < %g", mostGrowth), verdict(growth < mostGrowth)
-	return []result{r.result, grown(dialect, "request", list, func(s *sized) []time.Duration { return s.enqueues }).result}, nil
+	return []result{
+		r.result, grown(dialect, "request", list, func(s *sized) []time.Duration { return s.enqueues }).result,
+		grown(dialect, "page of 20 tasks", list, func(s *sized) []time.Duration { return s.lists }).result,
+	}, nil
 }
 
 type grownResult struct {
@@ -167,6 +171,25 @@ func (s *sized) claim(ctx context.Context) error {
 		if err == nil {
 			err = s.service.Finish(ctx, t.Lease, task.Outcome{Status: task.Queued, Unburned: true})
 		}
+	}
+	return err
+}
+
+// list measures one page of the newest tasks with how many stand before those that wait.
+func (s *sized) list(ctx context.Context) error {
+	const page = 20
+	began := time.Now()
+	p, err := s.service.Tasks(ctx, workspace.Actor{ID: owner, Admin: true}, workspace.TaskQuery{Window: workspace.Window{First: page, Uncounted: true}})
+	if err == nil {
+		ids := make([]string, len(p.Items))
+		for i, t := range p.Items {
+			ids[i] = t.ID
+		}
+		_, err = s.service.QueuePositions(ctx, ids)
+	}
+	s.lists = append(s.lists, time.Since(began))
+	if err == nil && len(p.Items) != page {
+		err = fmt.Errorf("%d tasks were listed, not %d", len(p.Items), page)
 	}
 	return err
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func (r *batchResolver) Items(ctx context.Context, obj *workspace.Batch, first *int, after *string, last *int, before *string) (model.BatchItemConnection, error) {
-	w, err := windowOf(first, after, last, before)
+	w, err := windowOf(ctx, first, after, last, before)
 	if err != nil {
 		return model.BatchItemConnection{}, err
 	}
@@ -54,7 +54,7 @@ func (r *queryResolver) Batch(ctx context.Context, id string) (*workspace.Batch,
 }
 
 func (r *queryResolver) Batches(ctx context.Context, first *int, after *string, last *int, before *string) (model.BatchConnection, error) {
-	w, err := windowOf(first, after, last, before)
+	w, err := windowOf(ctx, first, after, last, before)
 	if err != nil {
 		return model.BatchConnection{}, err
 	}

@@ -1,7 +1,11 @@
 package graph
 
 import (
+	"context"
 	"fmt"
+	"slices"
+
+	"github.com/99designs/gqlgen/graphql"
 
 	"github.com/aicli/aicli-web/graph/model"
 	"github.com/aicli/aicli-web/internal/task"
@@ -13,9 +17,10 @@ const (
 	pageMax     = 100 // rows of up to 100 kB each
 )
 
-// windowOf reads the arguments of a connection.
-func windowOf(first *int, after *string, last *int, before *string) (workspace.Window, error) {
+// windowOf reads the arguments of a connection, and whether its totalCount is asked for.
+func windowOf(ctx context.Context, first *int, after *string, last *int, before *string) (workspace.Window, error) {
 	w := workspace.Window{First: orZero(first), After: orZero(after), Last: orZero(last), Before: orZero(before)}
+	w.Uncounted = !slices.Contains(graphql.CollectAllFields(ctx), "totalCount")
 	if first == nil && last == nil {
 		w.First = pageDefault
 	}
@@ -93,10 +98,17 @@ func batchInput(in model.StartBatchInput) workspace.BatchInput {
 	return b
 }
 
-func taskQuery(w workspace.Window, f *model.TaskFilter) workspace.TaskQuery {
-	q := workspace.TaskQuery{Window: w}
+func taskQuery(ctx context.Context, first *int, after *string, last *int, before *string, f *model.TaskFilter) (q workspace.TaskQuery, err error) {
+	if q.Window, err = windowOf(ctx, first, after, last, before); err != nil {
+		return q, err
+	}
 	if f != nil {
+		for name, id := range map[string]*string{"workspaceId": f.WorkspaceID, "batchId": f.BatchID} {
+			if id != nil && *id == "" { // a variable that was not set must not list everything
+				return q, &workspace.Error{Code: workspace.BadUserInput, Message: "An id is never empty. Leave it out to list tasks whatever it is.", Field: []string{"filter", name}}
+			}
+		}
 		q.WorkspaceID, q.BatchID, q.Types, q.Status = orZero(f.WorkspaceID), orZero(f.BatchID), f.Type, f.Status
 	}
-	return q
+	return q, nil
 }

@@ -26,11 +26,11 @@ func (r *queryResolver) Task(ctx context.Context, id string) (*task.Task, error)
 }
 
 func (r *queryResolver) Tasks(ctx context.Context, first *int, after *string, last *int, before *string, filter *model.TaskFilter) (model.TaskConnection, error) {
-	w, err := windowOf(first, after, last, before)
+	q, err := taskQuery(ctx, first, after, last, before, filter)
 	if err != nil {
 		return model.TaskConnection{}, err
 	}
-	p, err := r.Service.Tasks(ctx, actorOf(ctx), taskQuery(w, filter))
+	p, err := r.Service.Tasks(ctx, actorOf(ctx), q)
 	return taskConnection(p), err
 }
 
@@ -51,7 +51,7 @@ func (r *taskResolver) Step(ctx context.Context, obj *task.Task) (*string, error
 }
 
 func (r *taskResolver) QueuePosition(ctx context.Context, obj *task.Task) (*int, error) {
-	if !obj.Status.Waiting() {
+	if obj.Status != task.Queued {
 		return nil, nil //nolint:nilnil // null is the answer
 	}
 	return loaded(loadersOf(ctx).positions.Load(ctx, obj.ID))

@@ -71,7 +71,7 @@ func (r *queryResolver) Workspace(ctx context.Context, id string) (*workspace.Wo
 }
 
 func (r *queryResolver) Workspaces(ctx context.Context, first *int, after *string, last *int, before *string, filter *model.WorkspaceFilter, orderBy *model.WorkspaceOrder) (model.WorkspaceConnection, error) {
-	w, err := windowOf(first, after, last, before)
+	w, err := windowOf(ctx, first, after, last, before)
 	if err != nil {
 		return model.WorkspaceConnection{}, err
 	}
@@ -118,11 +118,11 @@ func (r *workspaceResolver) RestartCount(ctx context.Context, obj *workspace.Wor
 }
 
 func (r *workspaceResolver) Tasks(ctx context.Context, obj *workspace.Workspace, first *int, after *string, last *int, before *string, filter *model.TaskFilter) (model.TaskConnection, error) {
-	w, err := windowOf(first, after, last, before)
+	q, err := taskQuery(ctx, first, after, last, before, filter)
 	if err != nil {
 		return model.TaskConnection{}, err
 	}
-	p, err := r.Service.TasksOf(ctx, actorOf(ctx), obj.ID, taskQuery(w, filter))
+	p, err := r.Service.TasksOf(ctx, actorOf(ctx), obj.ID, q)
 	return taskConnection(p), err
 }
 

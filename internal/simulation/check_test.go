@@ -160,6 +160,9 @@ func (w *world) converge() {
 		if err != nil {
 			w.Fatal(err)
 		}
+		if _, byHand := w.started[id]; !byHand && now.DesiredState == workspace.WantStopped && now.Status == workspace.Active {
+			w.Errorf("%s runs although it was stopped, and nobody else has started it; its tasks are\n%s", id, w.history(id))
+		}
 		if _, err := w.any().Request(w.Context(), owner, task.Sync, workspace.Ask{ID: id}); err != nil {
 			w.Errorf("sync %s: %v", id, err)
 		}
@@ -167,7 +170,7 @@ func (w *world) converge() {
 	w.rest()
 	for id, n := range w.runs() {
 		if more := n - before[id]; more > runsMost {
-			w.Errorf("%s took %d runs more than there were tasks", id, more)
+			w.Errorf("%s took %d runs more than there were tasks, the newest first:\n%s", id, more, w.history(id))
 		}
 	}
 	w.advance(lateMost + orphanGrace + 3*resync) // what killed servers had asked for has come, and is removed

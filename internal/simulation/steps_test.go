@@ -260,7 +260,9 @@ func (w *world) meddle() string {
 	case "is removed":
 		ok = w.fake.Remove(name)
 	case "is started":
-		ok = w.fake.StartContainer(w.Context(), name) == nil
+		if ok = w.fake.StartContainer(w.Context(), name) == nil; ok {
+			w.started[id] = struct{}{}
+		}
 	case "is taken off its network":
 		ok = w.fake.Disconnect(name)
 	case "loses its network":

@@ -48,6 +48,7 @@ type world struct {
 	told    []string // the newest steps
 
 	mu          sync.Mutex
+	started     map[string]struct{} // by meddle
 	visits      map[string]map[*visit]struct{}
 	faultsFound []string
 	late        map[string]struct{} // workspaces with a network that came after the end of the server that had asked for it
@@ -87,8 +88,9 @@ func newWorld(t *testing.T, dialect store.Dialect, seed uint64) *world {
 	eyes.UseMachineClock()
 	return &world{
 		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 5 * time.Second,
-		late:   make(map[string]struct{}),
-		visits: make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
+		late:    make(map[string]struct{}),
+		started: make(map[string]struct{}),
+		visits:  make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),
 	}
 }

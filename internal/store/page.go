@@ -90,9 +90,9 @@ func pageOf[R, T any](rows []R, w workspace.Window, convert func(R) T, cursor fu
 
 // list reads a page of what a query selects, ordered by a column of numbers.
 func list[R, T any](where func() *gorm.DB, noun, column string, descending bool, w workspace.Window, convert func(R) T, cursor func(R) string) (workspace.Page[T], error) {
-	var total int64
-	if err := where().Count(&total).Error; err != nil {
-		return workspace.Page[T]{}, wrap("count "+noun, err)
+	total, err := count(where, noun, w)
+	if err != nil {
+		return workspace.Page[T]{}, err
 	}
 	selected, err := window[int64](where(), column, descending, w)
 	if err != nil {
@@ -103,8 +103,18 @@ func list[R, T any](where func() *gorm.DB, noun, column string, descending bool,
 		return workspace.Page[T]{}, wrap("list "+noun, err)
 	}
 	p := pageOf(rows, w, convert, cursor)
-	p.Total = int(total)
+	p.Total = total
 	return p, nil
+}
+
+// count says how many a query selects, where that is wanted: it reads them all.
+func count(where func() *gorm.DB, noun string, w workspace.Window) (int, error) {
+	if w.Uncounted {
+		return 0, nil
+	}
+	var total int64
+	err := where().Count(&total).Error
+	return int(total), wrap("count "+noun, err)
 }
 
 // WorkspaceIDs lists some of those that a query selects, in the order of their creation.
@@ -117,13 +127,12 @@ func (db *DB) WorkspaceIDs(ctx context.Context, q workspace.Query, limit int) (i
 func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page[workspace.Workspace], error) {
 	none := workspace.Page[workspace.Workspace]{}
 	where := func() *gorm.DB { return filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q) }
-	var total int64
-	if err := where().Count(&total).Error; err != nil {
-		return none, wrap("count workspaces", err)
+	total, err := count(where, "workspaces", q.Window)
+	if err != nil {
+		return none, err
 	}
 	selected := where().Select("workspaces.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = workspaces.id) AS slot")
 	cursor := func(r workspaceRow) string { return encodeCursor(r.CreatedAt, r.ID) }
-	var err error
 	switch q.OrderBy {
 	case workspace.ByName:
 		cursor = func(r workspaceRow) string { return encodeCursor(r.Name, r.ID) }
@@ -142,7 +151,7 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 		return none, wrap("list workspaces", err)
 	}
 	p := pageOf(rows, q.Window, workspaceRow.toWorkspace, cursor)
-	p.Total = int(total)
+	p.Total = total
 	return p, nil
 }
 

@@ -197,21 +197,35 @@ func (db *DB) TasksByID(ctx context.Context, ids []string) (map[string]task.Task
 	return found, nil
 }
 
-// QueuePositions counts what is claimed before each waiting task in its lane, once that is due.
+// QueuePositions counts what is claimed before each waiting task: what is due before it in its lane, and what waits before it of its own
+// workspace, whose tasks go one after another.
 func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int, error) {
 	var rows []struct {
-		ID     string
-		Before int
+		ID          string
+		WorkspaceID string
+		Before      int
 	}
-	now := toMicros(db.now())
-	if err := db.read.WithContext(ctx).Raw(`SELECT t.id, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = t.lane
-			AND (o.turn < t.turn OR (o.turn = t.turn AND o.id < t.id)) AND o.run_at <= CASE WHEN t.run_at > ? THEN t.run_at ELSE ? END) AS before
-		FROM tasks t WHERE t.id IN ? AND t.`+waitingTasks, now, now, ids).Scan(&rows).Error; err != nil {
+	// Counted between each that is asked for and the next, so that many cost no more than the last of them.
+	if err := db.read.WithContext(ctx).Raw(`WITH asked AS (SELECT id, workspace_id, lane, turn, LAG(turn, 1, -1) OVER line AS after_turn, LAG(id, 1, '') OVER line AS after_id
+			FROM tasks WHERE `+waitingTasks+` AND workspace_id IN (SELECT workspace_id FROM tasks WHERE id IN ?) WINDOW line AS (PARTITION BY lane ORDER BY turn, id)),
+			counted AS (SELECT a.id, a.workspace_id, a.lane, a.turn, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = a.lane AND o.run_at <= ?
+				AND (o.turn, o.id) >= (a.after_turn, a.after_id) AND (o.turn, o.id) < (a.turn, a.id)) AS n FROM asked a)
+		SELECT id, workspace_id, SUM(n) OVER (PARTITION BY lane ORDER BY turn, id) AS before FROM counted ORDER BY id`,
+		ids, toMicros(db.now())).Scan(&rows).Error; err != nil {
 		return nil, wrap("read queue positions", err)
 	}
-	positions := make(map[string]int, len(rows))
+	all, last := make(map[string]int, len(rows)), make(map[string]int) // by task, and of the last by workspace
 	for _, r := range rows {
-		positions[r.ID] = r.Before
+		if before, behind := last[r.WorkspaceID]; behind {
+			r.Before = max(r.Before, before+1)
+		}
+		all[r.ID], last[r.WorkspaceID] = r.Before, r.Before
+	}
+	positions := make(map[string]int, len(ids))
+	for _, id := range ids {
+		if n, waits := all[id]; waits {
+			positions[id] = n
+		}
 	}
 	return positions, nil
 }

@@ -226,6 +226,39 @@ func TestLanes(t *testing.T) {
 	})
 }
 
+// TestPositions compares what many are told at once with the order in which they are claimed.
+func TestPositions(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		var creations []string
+		for i := range 12 {
+			creations = append(creations, add(t, db, []string{"ann", "bob", "eve"}[i%3], fmt.Sprint("w", i)).Tasks[0].ID)
+		}
+		positions, err := db.QueuePositions(t.Context(), append(creations, "task_none"))
+		if err != nil || len(positions) != len(creations) {
+			t.Fatalf("got %v, %v", positions, err)
+		}
+		behind := add(t, db, "ann", "last")
+		enqueue(t, db, behind.Workspace.ID, task.Stop)
+		live, err := db.LiveTasks(t.Context(), []string{behind.Workspace.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := live[behind.Workspace.ID]
+		after, err := db.QueuePositions(t.Context(), []string{mine[1].ID})
+		both, bothErr := db.QueuePositions(t.Context(), []string{mine[0].ID, mine[1].ID})
+		if err != nil || bothErr != nil || both[mine[0].ID] != 12 || both[mine[1].ID] != 13 || after[mine[1].ID] != 13 {
+			t.Errorf("a stop behind a creation: %v, both %v, %v, %v", after, both, err, bothErr)
+		}
+		for i := range creations {
+			c := claim(t, db, 1)[0]
+			if positions[c.ID] != i {
+				t.Errorf("%s stood at %d and was claimed as number %d", c.ID, positions[c.ID], i)
+			}
+			finish(t, db, c, task.Outcome{Status: task.Succeeded})
+		}
+	})
+}
+
 func TestATurnIsFoundWithoutReadingAllThatWait(t *testing.T) {
 	db, _ := storetest.Open(t, store.Postgres) // that nobody has analysed
 	const waiting = 100

@@ -111,6 +111,7 @@ type QueueDepth struct {
 type Window struct {
 	First, Last   int
 	After, Before string // cursors of edges; empty: none
+	Uncounted     bool   // nobody wants to know how many there are
 }
 
 // Page is a window's answer, in the order asked for. Cursors[i] belongs to Items[i].
@@ -119,7 +120,7 @@ type Page[T any] struct {
 	Cursors     []string
 	HasNext     bool
 	HasPrevious bool
-	Total       int // without the window
+	Total       int // without the window; 0 where it was uncounted
 }
 
 // Query selects workspaces: all that is given must hold.
