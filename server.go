@@ -336,7 +336,7 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 // assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.
 func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, installation string) {
 	s.service = workspace.NewService(db, projects, workspace.Config{
-		DefaultImage: s.config.DefaultImage, NetworkPool: s.config.NetworkPool, Log: s.log,
+		DefaultImage: s.config.DefaultImage, NetworkPool: s.config.NetworkPool, Workers: s.config.Workers, Log: s.log,
 	})
 	life := lifecycle.New(e, s.service, projects, installation, s.log)
 	s.pool = task.New(s.service, task.Options{
@@ -440,6 +440,7 @@ func (s *server) run(ctx context.Context) error {
 	serving := start(s.edge.Run, failed)
 	tidying := start(s.service.KeepTidy, failed)
 	batching := start(s.service.RunBatches, failed)
+	following := start(s.service.RunFollowing, failed)
 	telling := start(s.service.RunNotices, failed)
 	select {
 	case <-ctx.Done():
@@ -447,7 +448,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.log.Info("stopping")
 	s.stopping.Store(true)
-	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end(), telling.end())
+	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end(), following.end(), telling.end())
 	s.service.Close()
 	return err
 }

@@ -27,16 +27,19 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 		if err := db.useKey(tx, key); err != nil {
 			return err
 		}
+		if err := db.lockOwner(tx, b.OwnerID); err != nil {
+			return err
+		}
+		b.CreatedAt, b.Revision = db.now(), 0
+		b.Seal(b.CreatedAt)
 		var has workspace.BatchBounds
 		if err := tx.Raw(`SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(CASE WHEN created_at >= ? THEN 1 END) AS daily
 			FROM batches WHERE owner_id = ?`, toMicros(db.now().Add(-24*time.Hour)), b.OwnerID).Scan(&has).Error; err != nil {
 			return err
 		}
-		if err := bounds.Admit(has); err != nil {
+		if err := bounds.Admit(has, b); err != nil {
 			return err
 		}
-		b.CreatedAt, b.Revision = db.now(), 0
-		b.Seal(b.CreatedAt)
 		if err := tx.Create(new(toBatchRow(b))).Error; err != nil {
 			return err
 		}
@@ -240,7 +243,7 @@ func (db *DB) RunningBatches(ctx context.Context) ([]workspace.Batch, error) {
 }
 
 // NextItems lists items that have not begun.
-func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int) ([]workspace.BatchItem, error) {
+func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int, without []string) ([]workspace.BatchItem, error) {
 	read := db.read.WithContext(ctx)
 	n, err := underWay(read, b.ID)
 	if err != nil {
@@ -250,7 +253,11 @@ func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int
 		return nil, nil
 	}
 	var rows []itemRow
-	if err := read.Where("batch_id = ? AND position > ? AND "+unbegun, b.ID, after).Order("position").Limit(limit).Find(&rows).Error; err != nil {
+	next := read.Where("batch_id = ? AND position > ? AND "+unbegun, b.ID, after)
+	if len(without) > 0 {
+		next = next.Where("NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = batch_items.workspace_id AND w.owner_id IN ?)", without)
+	}
+	if err := next.Order("position").Limit(limit).Find(&rows).Error; err != nil {
 		return nil, wrap("list the next items of a batch", err)
 	}
 	items := make([]workspace.BatchItem, len(rows))
@@ -258,6 +265,23 @@ func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int
 		items[i] = r.toItem()
 	}
 	return items, nil
+}
+
+// ItemsBegun counts the items that have a task, and those whose task has begun.
+func (db *DB) ItemsBegun(ctx context.Context, batchIDs []string) (map[string]int, error) {
+	var rows []struct {
+		BatchID string
+		Begun   int
+	}
+	if err := db.read.WithContext(ctx).Raw(`SELECT i.batch_id, COUNT(CASE WHEN i.task_id <> '' THEN 1 END) + COUNT(t.started_at) AS begun
+		FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id IN ? GROUP BY i.batch_id`, batchIDs).Scan(&rows).Error; err != nil {
+		return nil, wrap("count the items of batches that have begun", err)
+	}
+	begun := make(map[string]int, len(rows))
+	for _, r := range rows {
+		begun[r.BatchID] = r.Begun
+	}
+	return begun, nil
 }
 
 // UnsuccessfulItems lists the workspaces of the items that failed or were cancelled, in their order.

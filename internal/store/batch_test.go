@@ -65,7 +65,7 @@ func TestItemsOfABatchBegin(t *testing.T) {
 			if err != nil || began != 5 || p.Total != 5 {
 				t.Errorf("%d have begun with %d tasks, %v", began, p.Total, err)
 			}
-			if next, err := db.NextItems(t.Context(), b, -1, 10); err != nil || len(next) != 0 {
+			if next, err := db.NextItems(t.Context(), b, -1, 10, nil); err != nil || len(next) != 0 {
 				t.Errorf("there is room for %d, %v", len(next), err)
 			}
 		})
@@ -79,7 +79,7 @@ func TestItemsOfABatchBegin(t *testing.T) {
 			if _, err := db.EndItem(t.Context(), items[0]); !errors.Is(err, workspace.ErrNotNow) {
 				t.Errorf("got %v", err)
 			}
-			next, err := db.NextItems(t.Context(), b, -1, 10)
+			next, err := db.NextItems(t.Context(), b, -1, 10, nil)
 			if err != nil || len(next) != 1 || next[0] != items[1] {
 				t.Errorf("got %+v, %v", next, err)
 			}
@@ -90,7 +90,7 @@ func TestItemsOfABatchBegin(t *testing.T) {
 			if then, err := db.BatchItems(t.Context(), b.ID, b.Revision, workspace.Window{First: 1}); err != nil || then.Items[0].Status != workspace.ItemQueued || then.Items[0].Failure != nil {
 				t.Errorf("got %+v, %v: when the batch was as it was then, the item lived", then, err)
 			}
-			if behind, err := db.NextItems(t.Context(), b, 1, 10); err != nil || len(behind) != 0 {
+			if behind, err := db.NextItems(t.Context(), b, 1, 10, nil); err != nil || len(behind) != 0 {
 				t.Errorf("got %+v, %v", behind, err)
 			}
 			if p, err = db.BatchItems(t.Context(), b.ID, now.Revision, workspace.Window{First: 5, After: p.Cursors[0]}); err != nil || len(p.Items) != 1 || p.Items[0] != items[1] {

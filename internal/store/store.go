@@ -191,6 +191,17 @@ func (db *DB) lock(tx *gorm.DB, key int64) error {
 	return tx.Exec("SELECT pg_advisory_xact_lock(?)", key).Error
 }
 
+// lockOwners is the class of the advisory locks of owners, held while what an owner has is counted and more is added. It is taken last, after
+// every row.
+const lockOwners = 0x6169
+
+func (db *DB) lockOwner(tx *gorm.DB, owner string) error {
+	if db.dialect != Postgres {
+		return nil
+	}
+	return tx.Exec("SELECT pg_advisory_xact_lock(?, hashtext(?))", lockOwners, owner).Error
+}
+
 func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	return db.write.WithContext(ctx).Transaction(fn, &sql.TxOptions{})
 }

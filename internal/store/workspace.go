@@ -38,7 +38,7 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 		}
 		d.Workspace.Subnet = subnetOf(slot).String()
 		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Waiting: d.Waiting()}
-		return writeTasks(tx, tasks)
+		return db.writeTasks(tx, tasks)
 	})
 	return ch, wrap("create a workspace", err)
 }
@@ -88,7 +88,7 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	if err != nil {
 		return nil, err
 	}
-	if err := writeTasks(tx, tasks); err != nil {
+	if err := db.writeTasks(tx, tasks); err != nil {
 		return nil, err
 	}
 	for _, d := range drafts {
@@ -203,7 +203,7 @@ func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error)
 
 // writeTasks writes what is known already at once, and then inserts new tasks one by one: each gets its turn after those before it, and
 // what has ended makes room in its owner's line.
-func writeTasks(tx *gorm.DB, tasks []task.Task) error {
+func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	var known, fresh []taskRow
 	for _, t := range tasks {
 		if row := toTaskRow(t); t.Revision > 1 {
@@ -219,7 +219,7 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	}
 	live := make(map[string]int) // of the owners of new ones
 	for i := range fresh {
-		if err := line(tx, &fresh[i], live); err != nil {
+		if err := db.line(tx, &fresh[i], live); err != nil {
 			return err
 		}
 		if err := tx.Create(&fresh[i]).Error; err != nil {
@@ -229,20 +229,34 @@ func writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	return nil
 }
 
+// nearBound is how close to the bound of their tasks an owner is counted under a lock: many who ask at once, on all servers, are fewer.
+const nearBound = 500
+
 // line puts a new task into its owner's line, where there is room in it. live counts the tasks of owners, as far as they were counted.
-func line(tx *gorm.DB, row *taskRow, live map[string]int) (err error) {
+func (db *DB) line(tx *gorm.DB, row *taskRow, live map[string]int) (err error) {
 	n, counted := live[row.OwnerID]
+	t := row.toTask()
 	if !counted {
-		if err := tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, row.OwnerID).Scan(&n).Error; err != nil {
+		if n, err = countLive(tx, row.OwnerID); err == nil && workspace.Admit(t, n+nearBound) != nil {
+			if err = db.lockOwner(tx, row.OwnerID); err == nil {
+				n, err = countLive(tx, row.OwnerID)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if err := workspace.Admit(row.toTask(), n); err != nil {
+	if err := workspace.Admit(t, n); err != nil {
 		return err
 	}
 	live[row.OwnerID] = n + 1
-	row.Turn, err = nextTurn(tx, task.Lane(row.Lane), row.OwnerID, row.CreatedAt.time())
+	row.Turn, err = nextTurn(tx, t.Lane(), row.OwnerID, row.CreatedAt.time())
 	return err
+}
+
+func countLive(tx *gorm.DB, owner string) (n int, err error) {
+	err = tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, owner).Scan(&n).Error
+	return n, err
 }
 
 func notFound(noun string) error {

@@ -107,6 +107,7 @@ type Task struct {
 	StartedAt   *time.Time
 	FinishedAt  *time.Time
 	Revision    int64 // grows with each write, so that the newer of two copies can be told
+	Place       int   // in the queue, from 1, in what is told to who watches it; it is not kept
 	Lease       Lease // of the worker that runs it
 }
 

@@ -49,6 +49,7 @@ type Batch struct {
 	CreatedAt  time.Time
 	FinishedAt *time.Time
 	Revision   int64 // grows with each write
+	Begun      int   // grows as its items begin, in what is told to who watches it; it is not kept
 }
 
 // BatchItem is what becomes of one workspace of a batch.
@@ -79,10 +80,10 @@ func (b *Batch) WhyHalted() *task.Failure {
 // BatchBounds are how many batches an owner may have: that run, and that were started within a day.
 type BatchBounds struct{ Running, Daily int }
 
-// Admit says whether an owner who has that many may have one more.
-func (most BatchBounds) Admit(has BatchBounds) error {
+// Admit says whether an owner who has that many may have b too. What has ended already does not run.
+func (most BatchBounds) Admit(has BatchBounds, b Batch) error {
 	switch {
-	case has.Running >= most.Running:
+	case has.Running >= most.Running && b.Status == BatchRunning:
 		return &Error{Code: QuotaExceeded, Retryable: true,
 			Message: fmt.Sprintf("%d of your batches are running, which is the most. Wait for one to end, or cancel one.", has.Running)}
 	case has.Daily >= most.Daily:
@@ -161,6 +162,9 @@ func (d *Draft) BeginItem(b Batch, item BatchItem) (cut []string) {
 		})
 		item.TaskID = doing.ID
 		find(d.Live, func(t task.Task) bool { return t.ID == doing.ID }).InBatch = true
+	}
+	if status == ItemSkipped { // it counts all the same as what was asked for last
+		d.Ask(decision, Request{Verb: b.Operation, By: b.OwnerID, At: b.CreatedAt})
 	}
 	d.Item = &item
 	return cut

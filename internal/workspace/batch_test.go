@@ -81,9 +81,12 @@ func TestOutlook(t *testing.T) {
 func TestBatchBounds(t *testing.T) {
 	most := BatchBounds{Running: 2, Daily: 5}
 	for has, want := range map[BatchBounds]string{{1, 4}: "", {2, 4}: "running", {1, 5}: "24 hours"} {
-		if err := most.Admit(has); (err == nil) != (want == "") || err != nil && (CodeOf(err) != QuotaExceeded || !strings.Contains(err.Error(), want)) {
+		if err := most.Admit(has, Batch{Status: BatchRunning}); (err == nil) != (want == "") || err != nil && (CodeOf(err) != QuotaExceeded || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%+v: got %v", has, err)
 		}
+	}
+	if err := most.Admit(BatchBounds{Running: 2}, Batch{Status: BatchSucceeded}); err != nil {
+		t.Errorf("one that has ended already: got %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/aicli/aicli-web/internal/task"
 )
@@ -12,9 +13,13 @@ import (
 // Bounds of batches.
 const (
 	MaxBatch = 1000 // items
-	// window is how many items are under way where the caller says nothing: enough to keep any pool busy, and few enough to leave
-	// the owner's queue open for what is asked for singly.
+	// window is how many items are under way at least where the caller says nothing: few enough to leave the owner's queue open for what is asked
+	// for singly.
 	window = 100
+	// perWorker is how many items keep a worker busy, also where there are several servers.
+	perWorker = 4
+	// maxID bounds the ids that are looked for and kept. Ours have 29 characters.
+	maxID = 64
 )
 
 // batchBounds are those of one owner.
@@ -41,7 +46,7 @@ func (s *Service) StartBatch(ctx context.Context, actor Actor, in BatchInput) (B
 		return Batch{}, err
 	}
 	return once(ctx, s, key, func() (Batch, error) {
-		b, err := newBatch(actor, in)
+		b, err := s.newBatch(actor, in)
 		if err != nil {
 			return Batch{}, err
 		}
@@ -53,9 +58,10 @@ func (s *Service) StartBatch(ctx context.Context, actor Actor, in BatchInput) (B
 	}, func(before Once) (Batch, error) { return s.store.Batch(ctx, before.BatchID) })
 }
 
-func newBatch(actor Actor, in BatchInput) (Batch, error) {
+func (s *Service) newBatch(actor Actor, in BatchInput) (Batch, error) {
 	b := Batch{
-		ID: NewID(BatchPrefix), OwnerID: actor.ID, Operation: in.Operation, DryRun: in.DryRun, Concurrency: window, StopOnError: in.StopOnError,
+		ID: NewID(BatchPrefix), OwnerID: actor.ID, Operation: in.Operation, DryRun: in.DryRun, StopOnError: in.StopOnError,
+		Concurrency: min(MaxBatch, max(window, perWorker*s.config.Workers)),
 	}
 	if in.Concurrency != nil {
 		if b.Concurrency = *in.Concurrency; b.Concurrency < 1 || b.Concurrency > MaxBatch {
@@ -74,10 +80,22 @@ func (s *Service) itemsFor(ctx context.Context, actor Actor, in BatchInput) ([]B
 		return s.itemsByFilter(ctx, actor, *in.Filter)
 	case len(in.IDs) == 0:
 		return nil, badInput("Name at least one workspace.", "input", "workspaceIds")
-	case len(in.IDs) > MaxBatch:
-		return nil, badInput(tooMany(len(in.IDs)), "input", "workspaceIds")
 	}
-	found, err := s.store.WorkspaceIDs(ctx, Query{OwnerID: actor.scope(), IDs: in.IDs}, MaxBatch)
+	ids := make([]string, 0, min(len(in.IDs), MaxBatch+1))
+	seen := make(map[string]bool, cap(ids))
+	for i, id := range in.IDs {
+		switch {
+		case id == "" || len(id) > maxID:
+			return nil, badInput(fmt.Sprintf("An id of a workspace has 1 to %d characters.", maxID), "input", "workspaceIds", strconv.Itoa(i))
+		case !seen[id]: // one operation on one workspace is one item
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) > MaxBatch {
+		return nil, badInput(tooMany(len(ids)), "input", "workspaceIds")
+	}
+	found, err := s.store.WorkspaceIDs(ctx, Query{OwnerID: actor.scope(), IDs: ids}, MaxBatch)
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +103,8 @@ func (s *Service) itemsFor(ctx context.Context, actor Actor, in BatchInput) ([]B
 	for _, id := range found {
 		exists[id] = true
 	}
-	items := make([]BatchItem, 0, len(in.IDs))
-	seen := make(map[string]bool, len(in.IDs))
-	for _, id := range in.IDs {
-		if seen[id] { // one operation on one workspace is one item
-			continue
-		}
-		seen[id] = true
+	items := make([]BatchItem, 0, len(ids))
+	for _, id := range ids {
 		item := BatchItem{WorkspaceID: id, Status: ItemQueued}
 		if !exists[id] {
 			item = missing(item)
@@ -155,9 +168,10 @@ func (s *Service) commitBatch(ctx context.Context, b Batch, items []BatchItem, k
 	return b, err
 }
 
-// foresee says of each item how it would end, were every task to succeed.
+// foresee says of each item how it would end, were every task to succeed and each to end before the next begins.
 func (s *Service) foresee(ctx context.Context, b Batch, items []BatchItem) error {
 	const piece = 100 // rows held at once
+	stopped := false
 	for part := range slices.Chunk(items, piece) {
 		ids := make([]string, len(part))
 		for i, item := range part {
@@ -181,6 +195,10 @@ func (s *Service) foresee(ctx context.Context, b Batch, items []BatchItem) error
 				if _, part[i].Status, part[i].Failure = b.outlook(w, live[w.ID]); part[i].Status == ItemQueued {
 					part[i].Status = ItemSucceeded
 				}
+				if stopped {
+					part[i].Status, part[i].Failure = ItemCancelled, b.WhyHalted()
+				}
+				stopped = stopped || b.StopOnError && part[i].Status == ItemFailed
 			}
 		}
 	}
@@ -217,7 +235,8 @@ func (s *Service) RetryBatch(ctx context.Context, actor Actor, id string) (Batch
 	if err != nil {
 		return Batch{}, err
 	}
-	return s.StartBatch(ctx, actor, BatchInput{Operation: b.Operation, IDs: ids, Concurrency: &b.Concurrency, StopOnError: b.StopOnError})
+	owner := Actor{ID: b.OwnerID, Admin: actor.Admin} // whoever runs it again, it is the same one's
+	return s.StartBatch(ctx, owner, BatchInput{Operation: b.Operation, IDs: ids, Concurrency: &b.Concurrency, StopOnError: b.StopOnError})
 }
 
 // Batch finds one batch for somebody.

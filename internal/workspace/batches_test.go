@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -457,6 +458,9 @@ func TestBatches(t *testing.T) {
 	onPlant(t, "what cannot be is refused, and the field named", 1, func(p *plant) {
 		ids := p.make("ann", 1)
 		many := make([]string, 1001)
+		for i := range many {
+			many[i] = fmt.Sprint("ws_", i)
+		}
 		for _, c := range []struct {
 			in    workspace.BatchInput
 			field string
@@ -464,6 +468,8 @@ func TestBatches(t *testing.T) {
 			{workspace.BatchInput{}, "workspaceIds"},
 			{workspace.BatchInput{IDs: []string{}}, "workspaceIds"},
 			{workspace.BatchInput{IDs: many}, "workspaceIds"},
+			{workspace.BatchInput{IDs: []string{ids[0], ""}}, "workspaceIds 1"},
+			{workspace.BatchInput{IDs: []string{strings.Repeat("x", 65)}}, "workspaceIds 0"},
 			{workspace.BatchInput{IDs: ids, Filter: &workspace.Query{}}, "workspaceIds"},
 			{workspace.BatchInput{IDs: ids, Concurrency: new(0)}, "concurrency"},
 			{workspace.BatchInput{IDs: ids, Concurrency: new(1001)}, "concurrency"},
@@ -475,6 +481,10 @@ func TestBatches(t *testing.T) {
 			if e, ok := errors.AsType[*workspace.Error](err); !ok || e.Code != workspace.BadUserInput || strings.Join(e.Field, " ") != "input "+c.field {
 				p.Errorf("got %+v, want %s", err, c.field)
 			}
+		}
+		most := append(slices.Clone(many[:1000]), many[:1000]...)
+		if b := p.batch(workspace.BatchInput{Operation: task.Sync, IDs: most}); b.Total != 1000 || b.Skipped != 1000 {
+			p.Errorf("a thousand, each named twice: got %+v", b)
 		}
 		p.hold()
 		for range 10 {

@@ -179,6 +179,7 @@ func TestCancelling(t *testing.T) {
 		for _, tk := range []task.Task{
 			{Type: task.Stop, Status: task.Running}, {Type: task.Restart, Status: task.Running},
 			{Type: task.Delete, Status: task.Queued}, {Type: task.Sync, Status: task.Queued, Params: task.Params{Undo: true}},
+			{Type: task.Sync, Status: task.Queued}, // nobody has asked for it: it settles what was cancelled
 		} {
 			tk.ID = "t1"
 			d := NewDraft(Workspace{DesiredState: WantRunning}, []task.Task{tk}, time.Now())

@@ -3,6 +3,8 @@ package workspace
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -19,12 +21,13 @@ const (
 type dispatcher struct {
 	*Service
 
-	behind map[string]int // by batch, the position behind which to go on: what is before it could not begin the last time
+	behind map[string]int      // by batch, the position behind which to go on: what is before it could not begin the last time
+	full   map[string]struct{} // owners whose queue was full, until the next pause
 }
 
 // RunBatches has the items of batches begin, until ctx ends.
 func (s *Service) RunBatches(ctx context.Context) error {
-	d := dispatcher{Service: s, behind: make(map[string]int)}
+	d := dispatcher{Service: s, behind: make(map[string]int), full: make(map[string]struct{})}
 	poll := time.NewTicker(dispatchEvery)
 	defer poll.Stop()
 	for ctx.Err() == nil {
@@ -35,6 +38,7 @@ func (s *Service) RunBatches(ctx context.Context) error {
 		if moved > 0 {
 			continue
 		}
+		clear(d.full)
 		select {
 		case <-s.batchWake:
 		case <-poll.C:
@@ -78,26 +82,29 @@ func (d *dispatcher) round(ctx context.Context) (moved int, err error) {
 	return moved, errors.Join(errs...)
 }
 
-// beginItems goes on behind an item that cannot begin: one owner's full queue does not hold up the others of an admin's batch.
+// beginItems goes on behind an item that cannot begin, and leaves out those of an owner whose queue is full: that does not hold up the others of
+// an admin's batch. What it finds of that counts as a move, so that the others are tried at once.
 func (d *dispatcher) beginItems(ctx context.Context, b Batch, limit int) (began int, err error) {
 	after, skips := d.behind[b.ID]
 	if !skips {
 		after = -1
 	}
-	items, err := d.store.NextItems(ctx, b, after, limit)
+	items, err := d.store.NextItems(ctx, b, after, limit, slices.Sorted(maps.Keys(d.full)))
 	if err != nil {
 		return 0, err
 	}
 	delete(d.behind, b.ID) // at the end it begins at the front again
 	var errs []error
 	for _, item := range items {
-		switch err := d.beginItem(ctx, b, item); {
+		owner, err := d.beginItem(ctx, b, item)
+		switch {
 		case err == nil:
 			began++
 		case errors.Is(err, ErrNotNow): // another server was first
 			return began, errors.Join(errs...)
 		case CodeOf(err) == QuotaExceeded:
-			d.behind[b.ID] = item.Position
+			d.full[owner] = struct{}{}
+			return began + 1, errors.Join(errs...)
 		default:
 			d.behind[b.ID] = item.Position
 			errs = append(errs, err)
@@ -106,10 +113,11 @@ func (d *dispatcher) beginItems(ctx context.Context, b Batch, limit int) (began 
 	return began, errors.Join(errs...)
 }
 
-func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) error {
+// beginItem says whose workspace it is, where that exists.
+func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) (owner string, err error) {
 	var cut []string
-	_, err := s.update(ctx, item.WorkspaceID, func(d *Draft) error {
-		cut = d.BeginItem(b, item)
+	_, err = s.update(ctx, item.WorkspaceID, func(d *Draft) error {
+		owner, cut = d.Workspace.OwnerID, d.BeginItem(b, item)
 		return nil
 	})
 	if CodeOf(err) == NotFound { // it was deleted since
@@ -117,12 +125,12 @@ func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) error 
 		if err == nil {
 			s.publishBatches(now)
 		}
-		return err
+		return "", err
 	}
 	if err == nil {
 		s.interrupt(cut, task.ErrSuperseded)
 	}
-	return err
+	return owner, err
 }
 
 // halt cancels what a batch alone has asked for and nobody has begun. What is being deleted stays so.
@@ -144,7 +152,10 @@ func (d *dispatcher) halt(ctx context.Context, b Batch, limit int) (cancelled in
 			}
 			return draft.Cancel(t.ID)
 		})
-		if err != nil && CodeOf(err) != NotFound {
+		switch {
+		case CodeOf(err) == NotFound: // the workspace, and with it its tasks
+			continue
+		case err != nil:
 			errs = append(errs, err)
 			continue
 		}

@@ -253,8 +253,8 @@ func (d *Draft) Cancel(taskID string) error {
 		switch {
 		case t.Type == task.Delete:
 			return conflict("A deletion cannot be cancelled. It ends when nothing is left.")
-		case t.Params.Undo:
-			return conflict("The task takes back what another one had half made. It cannot be cancelled.")
+		case t.Params.Undo, t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.Clear:
+			return conflict("The task takes back what another one had begun. It cannot be cancelled.")
 		case running && (t.Type == task.Stop || t.Type == task.Restart):
 			return conflict("The container has been told to end, which cannot be taken back. Start the workspace to have it run.")
 		case running:

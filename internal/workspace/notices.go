@@ -167,6 +167,7 @@ func (s *Service) heard(ctx context.Context, ids []string) {
 			(*s.runner.Load()).Wake()
 			s.wakeBatches()
 		}
+		s.queueMoved()
 	}
 	if err := errors.Join(
 		inChunks(workspaces, func(ids []string) error { return s.rereadWorkspaces(ctx, ids) }),

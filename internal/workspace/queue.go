@@ -16,7 +16,10 @@ func (s *Service) Claim(ctx context.Context, holder string, slots task.Slots, le
 		return nil, nil
 	}
 	claimed, err := s.store.Claim(ctx, holder, slots, lease)
-	s.publishTasks(claimed)
+	if len(claimed) > 0 {
+		s.publishTasks(claimed)
+		s.queueMoved()
+	}
 	return claimed, err
 }
 

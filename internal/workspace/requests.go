@@ -54,7 +54,9 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 		return Result{}, err
 	}
 	deadline := time.Now().Add(wait)
-	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, deadline, key) }, s.again(ctx))
+	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, deadline, key) }, func(before Once) (Result, error) {
+		return s.rejoin(ctx, before, deadline)
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,6 +86,22 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, deadl
 	}
 	s.publish(ch)
 	return result(ch, &taskID), nil
+}
+
+// rejoin is again for a CREATE, which is to be undone when it fails within the wait of whoever asks last.
+func (s *Service) rejoin(ctx context.Context, before Once, deadline time.Time) (Result, error) {
+	if wait := time.Until(deadline); wait > 0 {
+		_, err := s.update(ctx, before.WorkspaceID, func(d *Draft) error {
+			if t := find(d.Live, func(t task.Task) bool { return t.ID == before.TaskID }); t != nil && t.Params.DiscardUntil.Before(d.Now().Add(wait)) {
+				t.Params.DiscardUntil = d.Now().Add(wait)
+			}
+			return nil
+		})
+		if err != nil && CodeOf(err) != NotFound {
+			return Result{}, err
+		}
+	}
+	return s.reread(ctx, before.WorkspaceID, before.TaskID)
 }
 
 // awaitCreate waits for a CREATE and, when it failed for good while it was waited for, for the end of what undoes it.

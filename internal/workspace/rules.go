@@ -156,8 +156,12 @@ func Admit(t task.Task, live int) error {
 	if t.RequestedBy == "" || t.Type == task.Delete || live < maxQueued {
 		return nil
 	}
+	whose := "your tasks"
+	if t.RequestedBy != t.OwnerID { // an admin asks
+		whose = "the tasks of the workspace's owner"
+	}
 	return &Error{Code: QuotaExceeded, Retryable: true,
-		Message: fmt.Sprintf("%d of your tasks are waiting or running, which is the most. Ask again when some have ended, or delete workspaces.", live)}
+		Message: fmt.Sprintf("%d of %s are waiting or running, which is the most. Ask again when some have ended, or delete workspaces.", live, whose)}
 }
 
 func find(live []task.Task, is func(task.Task) bool) *task.Task {

@@ -43,6 +43,7 @@ type Runner interface {
 type Config struct {
 	DefaultImage string
 	NetworkPool  netip.Prefix
+	Workers      int // of the pool, by which a batch knows how many items to have under way
 	Log          *slog.Logger
 }
 
@@ -57,6 +58,7 @@ type Service struct {
 	tasks      *hub.Latest[string, task.Task]
 	batches    *hub.Latest[string, Batch]
 	batchWake  chan struct{}
+	moved      chan struct{} // holds a token when the queue has moved since it was looked at
 	notices    *notices
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
@@ -74,9 +76,10 @@ func NewService(store Store, projects Projects, config Config) *Service {
 	s := &Service{
 		store: store, projects: projects, config: config,
 		workspaces: hub.NewLatest[string](func(have, next Change) bool { return next.Workspace.Version > have.Workspace.Version }),
-		tasks:      hub.NewLatest[string](func(have, next task.Task) bool { return next.Revision > have.Revision }),
-		batches:    hub.NewLatest[string](func(have, next Batch) bool { return next.Revision > have.Revision }),
+		tasks:      hub.NewLatest[string](newerTask),
+		batches:    hub.NewLatest[string](newerBatch),
 		batchWake:  make(chan struct{}, 1),
+		moved:      make(chan struct{}, 1),
 		notices:    newNotices(),
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
@@ -109,6 +112,9 @@ func (s *Service) update(ctx context.Context, id string, change func(*Draft) err
 
 func (s *Service) publish(ch Change) {
 	s.publishTasks(ch.Tasks)
+	if len(ch.Tasks) > 0 {
+		s.queueMoved()
+	}
 	s.workspaces.Publish(ch.Workspace.ID, ch)
 	s.tell(ch.Workspace.ID)
 	s.publishBatches(ch.Batches...)

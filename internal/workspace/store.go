@@ -86,13 +86,16 @@ type Batches interface {
 	Batches(ctx context.Context, ownerID string, w Window) (Page[Batch], error)
 	// BatchItems lists items as they were when the batch had a revision, as far as what ended since is shown as live.
 	BatchItems(ctx context.Context, batchID string, revision int64, w Window) (Page[BatchItem], error)
+	// ItemsBegun counts, for each of several batches, the items that have a task and once more those whose task has begun.
+	ItemsBegun(ctx context.Context, batchIDs []string) (map[string]int, error)
 	// UnsuccessfulItems lists the workspaces of the items that failed or were cancelled.
 	UnsuccessfulItems(ctx context.Context, batchID string) ([]string, error)
 
 	// RunningBatches lists those that have live items, oldest first.
 	RunningBatches(ctx context.Context) ([]Batch, error)
-	// NextItems lists items behind a position that have not begun, in order, no more than there is room for and no more than limit.
-	NextItems(ctx context.Context, b Batch, after, limit int) ([]BatchItem, error)
+	// NextItems lists items behind a position that have not begun, in order, no more than there is room for and no more than limit, and none of the
+	// workspaces of some owners.
+	NextItems(ctx context.Context, b Batch, after, limit int, without []string) ([]BatchItem, error)
 	// EndItem ends an item that has not begun; ErrNotNow when it has.
 	EndItem(ctx context.Context, item BatchItem) (Batch, error)
 	// CancelBatch ends the items that have not begun. A batch that has ended is an *Error with Conflict.

@@ -83,7 +83,7 @@ func (s *Service) WatchTask(ctx context.Context, actor Actor, id string) (<-chan
 		sub.Close()
 		return nil, err
 	}
-	return untilItEnds(ctx, sub, t, func(t task.Task) (int64, bool) { return t.Revision, t.Status.Live() }), nil
+	return untilItEnds(ctx, sub, t, newerTask, func(t task.Task) bool { return t.Status.Live() }), nil
 }
 
 // WatchBatch streams a batch, as WatchTask does a task.
@@ -94,11 +94,11 @@ func (s *Service) WatchBatch(ctx context.Context, actor Actor, id string) (<-cha
 		sub.Close()
 		return nil, err
 	}
-	return untilItEnds(ctx, sub, b, func(b Batch) (int64, bool) { return b.Revision, b.Status == BatchRunning }), nil
+	return untilItEnds(ctx, sub, b, newerBatch, func(b Batch) bool { return b.Status == BatchRunning }), nil
 }
 
 // untilItEnds streams now and what a subscription gives that is newer, up to the first that no longer lives.
-func untilItEnds[T any](ctx context.Context, sub *hub.Subscription[T], now T, facts func(T) (revision int64, lives bool)) <-chan T {
+func untilItEnds[T any](ctx context.Context, sub *hub.Subscription[T], now T, newer func(have, next T) bool, lives func(T) bool) <-chan T {
 	out := make(chan T)
 	go func() {
 		defer close(out)
@@ -109,11 +109,10 @@ func untilItEnds[T any](ctx context.Context, sub *hub.Subscription[T], now T, fa
 			case <-ctx.Done():
 				return
 			}
-			sent, lives := facts(now)
-			for revision := sent; revision <= sent; revision, _ = facts(now) {
-				if !lives {
-					return
-				}
+			if !lives(now) {
+				return
+			}
+			for sent := now; !newer(sent, now); {
 				var err error
 				if now, err = sub.Next(ctx); err != nil {
 					return
