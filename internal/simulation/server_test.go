@@ -148,7 +148,7 @@ func (w *world) serve() *server {
 	if err != nil {
 		w.Fatal(err)
 	}
-	db.UseMachineClock()
+	db.UseClock(w.now)
 	log := slog.New(slog.DiscardHandler)
 	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults, slow: w.slow}}
 	s.line.stall, s.line.late = s.stall, w.lateNetwork

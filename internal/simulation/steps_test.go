@@ -24,7 +24,7 @@ func (w *world) step() {
 		do     func() string
 	}{
 		{40, w.passTime}, {25, w.request}, {6, w.create}, {6, w.cancelTask}, {2, w.retryTask}, {3, w.startBatch}, {1, w.cancelBatch}, {1, w.retryBatch},
-		{3, w.update}, {4, w.meddle}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump},
+		{3, w.update}, {4, w.meddle}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump}, {1, w.setClock},
 	}
 	for _, k := range kinds {
 		total += k.weight
@@ -124,10 +124,11 @@ func (w *world) request() string {
 	}
 	for _, t := range before {
 		repair := t.Params.Recovery && t.Type == task.Sync && (verb == task.Start || verb == task.Restart)
+		settles := t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.Clear
 		if verb == task.Stop && t.Type == task.Sync && (r.Task == nil || t.ID > r.Task.ID) {
 			continue // it comes behind the stop that is under way, or none was needed
 		}
-		overtaken := t.Status.Waiting() && (repair || slices.Contains(overtakes[verb], t.Type)) && (!t.Params.Undo || verb == task.Delete)
+		overtaken := t.Status.Waiting() && (repair || slices.Contains(overtakes[verb], t.Type)) && (!settles || verb == task.Delete)
 		if t.Status == task.Running && verb == task.Delete {
 			continue // it is told to end, and may have done so by now
 		}
@@ -220,6 +221,17 @@ func (w *world) killServer() string {
 	w.gone = append(w.gone, w.servers[i])
 	w.servers[i] = w.serve()
 	return "a server is killed"
+}
+
+// setClock sets the clock of the database ahead or back. The servers notice when they next look for leases that have ended.
+func (w *world) setClock() string {
+	d := w.between(time.Second, 3*time.Hour)
+	if w.n(2) == 0 {
+		d = -d
+	}
+	w.skew.Add(int64(d))
+	w.advance(3 * time.Second)
+	return fmt.Sprint("the clock is set by ", d)
 }
 
 // cutServer keeps a server from its database for a while, which may be longer than its leases last.

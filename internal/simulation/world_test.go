@@ -48,6 +48,7 @@ type world struct {
 	told    []string // the newest steps
 
 	mu          sync.Mutex
+	skew        atomic.Int64        // of the database's clock, in nanoseconds
 	started     map[string]struct{} // by meddle
 	visits      map[string]map[*visit]struct{}
 	faultsFound []string
@@ -85,14 +86,15 @@ func TestSimulation(t *testing.T) {
 func newWorld(t *testing.T, dialect store.Dialect, seed uint64) *world {
 	t.Helper()
 	eyes, dsn := storetest.Open(t, dialect)
-	eyes.UseMachineClock()
-	return &world{
-		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 5 * time.Second,
+	w := &world{
+		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 1500 * time.Millisecond,
 		late:    make(map[string]struct{}),
 		started: make(map[string]struct{}),
 		visits:  make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),
 	}
+	eyes.UseClock(w.now)
+	return w
 }
 
 func simulate(t *testing.T, dialect store.Dialect, seed uint64) {
@@ -151,6 +153,9 @@ func (w *world) advance(d time.Duration) {
 	<-time.After(d)
 	w.settle()
 }
+
+// now is what the clock of the database says.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
 
 func (w *world) any() *server { return w.servers[w.n(len(w.servers))] }
 

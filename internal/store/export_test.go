@@ -14,6 +14,13 @@ func (db *DB) SetMachineClock(ctx context.Context, now func() time.Time) error {
 	return db.setClock(ctx, db.write)
 }
 
+// Pass has time pass since the clock was last marked.
+func (db *DB) Pass(d time.Duration) {
+	db.clock.mu.Lock()
+	defer db.clock.mu.Unlock()
+	db.clock.passed = db.clock.passed.Add(-d)
+}
+
 // Now is the time that db goes by.
 func (db *DB) Now() time.Time { return db.now() }
 

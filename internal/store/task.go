@@ -114,6 +114,9 @@ func (db *DB) Reclaim(ctx context.Context) (changes []workspace.Change, err erro
 	if err := db.setClock(ctx, db.write); err != nil {
 		return nil, err
 	}
+	if err := db.heedJump(ctx); err != nil {
+		return nil, wrap("heed a clock that was set", err)
+	}
 	const ended = "status = 'RUNNING' AND lease_until < ?"
 	var ids []string
 	if err := db.read.WithContext(ctx).Raw("SELECT workspace_id FROM tasks WHERE "+ended+" ORDER BY workspace_id LIMIT ?", toMicros(db.now()), reclaimedAtOnce).

@@ -126,8 +126,8 @@ type Params struct {
 	// DiscardUntil is the end of the wait of the client that asked for a CREATE: failing for good before then, the workspace is
 	// deleted again, so that an answer that says it failed leaves nothing behind. Zero: never.
 	DiscardUntil time.Time `json:"discardUntil,omitzero"`
-	// Was is how things were before the task was asked for, which a cancellation puts back.
-	Was Was `json:"asBefore,omitzero"`
+	// Was is how things were before the task was asked for, which a cancellation puts back; nil where that is not known.
+	Was *Was `json:"asBefore,omitempty"`
 	// Kept says that a CREATE found a container when it was asked for, which is not its own to take back.
 	Kept bool `json:"kept,omitempty"`
 	// Undo makes a SYNC remove the container and the network: what a creation that was cancelled had half made.
@@ -142,11 +142,19 @@ type Params struct {
 	Lost int `json:"lost,omitempty"`
 }
 
-// Was is how a workspace was, in the words of whoever asked for the task. The zero value is unknown.
+// Was is how a workspace was, in the words of whoever asked for the task.
 type Was struct {
-	Desired  string          `json:"desired"`
+	Desired  string          `json:"desired,omitempty"` // empty: the task has not changed it
 	Failure  *Failure        `json:"failure,omitempty"`
 	Recovery json.RawMessage `json:"recovery,omitempty"`
+}
+
+// Over is how it was before, of two that came one after the other.
+func (before Was) Over(after Was) Was {
+	if before.Desired == "" {
+		before.Desired = after.Desired
+	}
+	return before
 }
 
 // Lease is the right to run a task and to write its outcome.

@@ -37,7 +37,7 @@ func onPlant(t *testing.T, name string, workers int, test func(*plant)) {
 		t.Run(fmt.Sprint(name, " ", dialect), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				db, _ := storetest.Open(t, dialect)
-				db.UseMachineClock()
+				db.UseClock(nil)
 				p := &plant{T: t, db: db, fails: make(map[string]bool)}
 				stop := p.start(workers)
 				test(p)

@@ -208,10 +208,12 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	if r.By != "" {
 		d.beginAnew(r.Verb, decision.Reuse != nil && decision.Reuse.Params.Recovery)
 	}
-	for i, t := range decision.Supersede {
-		if i == 0 && t.Params.Was.Desired != "" { // what it overtakes will not come back
-			was = t.Params.Was
+	for _, t := range slices.Backward(decision.Supersede) { // what it overtakes will not come back
+		if t.Params.Was != nil {
+			was = t.Params.Was.Over(was)
 		}
+	}
+	for _, t := range decision.Supersede {
 		d.Supersede(t)
 		if t.Status == task.Running {
 			cut = append(cut, t.ID)
@@ -228,7 +230,10 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 	case !decision.Enqueue:
 		return nil, cut
 	}
-	r.Params.Was = was
+	if r.Verb == task.Sync {
+		was.Desired = ""
+	}
+	r.Params.Was = &was
 	if c := w.Observed.Container; c != nil {
 		r.Params.Kept = r.Verb == task.Create
 		if r.Verb == task.Restart {
@@ -253,7 +258,7 @@ func (d *Draft) Cancel(taskID string) error {
 		switch {
 		case t.Type == task.Delete:
 			return conflict("A deletion cannot be cancelled. It ends when nothing is left.")
-		case t.Params.Undo, t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.Clear:
+		case settles(*t):
 			return conflict("The task takes back what another one had begun. It cannot be cancelled.")
 		case running && (t.Type == task.Stop || t.Type == task.Restart):
 			return conflict("The container has been told to end, which cannot be taken back. Start the workspace to have it run.")
@@ -279,8 +284,8 @@ func (d *Draft) settle(t task.Task) {
 	began := t.StartedAt != nil && t.Type != task.Sync
 	undo := t.Type == task.Create && !t.Params.Kept
 	if since := find(d.Live, func(l task.Task) bool { return l.ID > t.ID && l.Type != task.Sync }); since != nil {
-		if !t.Params.Recovery {
-			since.Params.Was = without(t)
+		if was := without(t); was != nil && since.Params.Was != nil {
+			since.Params.Was = new(was.Over(*since.Params.Was))
 		}
 		if undo && began && find(d.Live, makes) == nil { // a start takes over what is half made
 			d.Enqueue(task.Sync, "", task.Params{Undo: true})
@@ -301,11 +306,11 @@ func (d *Draft) settle(t task.Task) {
 }
 
 // without is how a workspace is without a task: as before, but what that may have started is to be stopped.
-func without(t task.Task) task.Was {
+func without(t task.Task) *task.Was {
 	was := t.Params.Was
-	ran := was.Desired == string(WantRunning) && was.Failure == nil && !recoveryOf(was).GaveUp
-	if t.Type == task.Create || t.StartedAt != nil && (t.Type == task.Start || t.Type == task.Recreate || t.Type == task.Restart && !ran) {
-		return task.Was{Desired: string(WantStopped)}
+	ran := was != nil && was.Desired == string(WantRunning) && was.Failure == nil && !recoveryOf(*was).GaveUp
+	if t.Type == task.Create || starts(t) && t.StartedAt != nil || t.Type == task.Restart && t.StartedAt != nil && !ran && !t.Params.Recovery {
+		return &task.Was{Desired: string(WantStopped)}
 	}
 	return was
 }
@@ -320,12 +325,15 @@ func (d *Draft) was() task.Was {
 }
 
 // putBack has it be as it was, but for what was seen since.
-func (d *Draft) putBack(was task.Was) {
-	if was.Desired == "" {
+func (d *Draft) putBack(was *task.Was) {
+	if was == nil {
 		return
 	}
 	w := &d.Workspace
-	w.DesiredState, w.Failure, w.Recovery = DesiredState(was.Desired), was.Failure, recoveryOf(was)
+	w.Failure, w.Recovery = was.Failure, recoveryOf(*was)
+	if was.Desired != "" {
+		w.DesiredState = DesiredState(was.Desired)
+	}
 	d.heed()
 }
 

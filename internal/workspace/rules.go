@@ -144,6 +144,12 @@ func starts(t task.Task) bool {
 	return !t.Params.Recovery && (t.Type == task.Create || t.Type == task.Start || t.Type == task.Recreate)
 }
 
+// settles reports whether a task takes back what another one had begun, or looks what it has left. Nobody has asked for it, nothing overtakes it,
+// and it is not cancelled.
+func settles(t task.Task) bool {
+	return t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.Clear
+}
+
 // joinable reports whether a task does what it was asked for: not one that is being cancelled, nor one that takes back.
 func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo && !t.Params.Clear }
 
@@ -173,10 +179,10 @@ func find(live []task.Task, is func(task.Task) bool) *task.Task {
 	return nil
 }
 
-// waitingOf picks the tasks of these types that wait.
+// waitingOf picks the tasks of these types that wait, but for what settles.
 func waitingOf(live []task.Task, types ...task.Type) (waiting []task.Task) {
 	for _, t := range live {
-		if t.Status.Waiting() && !t.Params.Undo && slices.Contains(types, t.Type) {
+		if t.Status.Waiting() && !settles(t) && slices.Contains(types, t.Type) {
 			waiting = append(waiting, t)
 		}
 	}

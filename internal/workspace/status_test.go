@@ -90,7 +90,7 @@ func TestStatusOf(t *testing.T) {
 // live makes tasks from words such as "START running".
 func live(words ...[2]string) (tasks []task.Task) {
 	for i, w := range words {
-		tasks = append(tasks, task.Task{ID: fmt.Sprint("task_", i), Type: task.Type(w[0]), Status: task.Status(w[1])})
+		tasks = append(tasks, task.Task{ID: fmt.Sprint("task_", i), Type: task.Type(w[0]), Status: task.Status(w[1]), RequestedBy: "ann"})
 	}
 	return tasks
 }
@@ -241,7 +241,7 @@ func TestDraft(t *testing.T) {
 		}
 	})
 	t.Run("a task that is to be cancelled does not go back to the queue", func(t *testing.T) {
-		live := running(task.Start, task.Params{Was: task.Was{Desired: string(WantStopped)}})
+		live := running(task.Start, task.Params{Was: &task.Was{Desired: string(WantStopped)}})
 		live[0].Cancel = true
 		d := NewDraft(Workspace{DesiredState: WantRunning}, live, now)
 		d.Finish("task_0", task.Outcome{Status: task.Queued, Unburned: true})
