@@ -15,8 +15,9 @@ import (
 const (
 	// owner is whose workspaces they are.
 	owner = "bench"
-	// trial is how many containers are made to find out how many at once are best.
-	trial = 12
+	// trial is how many containers are made to find out how many at once are best, warmUp how many before.
+	trial  = 32
+	warmUp = 4
 	// Of each, blocks of blockSize are made by turns: 100 in all.
 	blocks    = 4
 	blockSize = 25
@@ -67,6 +68,10 @@ func (b *bench) containers(ctx context.Context) (results []result, err error) {
 // bestAtOnce finds out how many containers at once the engine makes fastest.
 func (b *bench) bestAtOnce(ctx context.Context, direct *raw) (best int, err error) {
 	var least time.Duration
+	_, err = direct.make(ctx, warmUp, warmUp)
+	if err = errors.Join(err, clearEngine(ctx, b.engine, direct.installation)); err != nil {
+		return 0, err
+	}
 	for _, n := range []int{1, 4, 8, 16} {
 		took, makeErr := direct.make(ctx, trial, n)
 		if err := errors.Join(makeErr, clearEngine(ctx, b.engine, direct.installation)); err != nil {

@@ -23,8 +23,9 @@ const (
 	lifeMost = 5 * time.Second
 )
 
-// TestKilledAtRandom kills the server at random moments while it is asked for everything that there is. At the end every workspace is as it
-// was last asked to be, and containers, networks and rows agree one to one. AICLI_SEED=n runs one seed.
+// TestKilledAtRandom kills the server at random moments while it is asked for everything that there is. On PostgreSQL there is another one beside it,
+// which takes over each time. At the end every workspace is as it was last asked to be, without being looked after, and containers, networks
+// and rows agree one to one. AICLI_SEED=n runs one seed.
 func TestKilledAtRandom(t *testing.T) { //nolint:tparallel // its subtests do, in what onEachDatabase is given
 	t.Parallel() // with TestTheEngineIsKilled: they wait for engines and for leases most of the time
 	seed := seedOf(t)
@@ -32,8 +33,12 @@ func TestKilledAtRandom(t *testing.T) { //nolint:tparallel // its subtests do, i
 		t.Parallel()
 		h.env = append(h.env, "AICLI_RESYNC_INTERVAL=2s", "AICLI_ORPHAN_GRACE=5s")
 		r := &restless{T: t, home: h, draw: rand.New(rand.NewPCG(seed, 0)), asked: make(map[string]string), done: make(map[string]int)}
+		var beside []*client
+		if h.shared {
+			beside = append(beside, h.start().as("ann"))
+		}
 		for range kills {
-			r.live()
+			r.live(beside...)
 		}
 		ann := h.start().as("ann")
 		rows := r.settle(ann)
@@ -71,11 +76,11 @@ type restless struct {
 	forgetful bool
 }
 
-// live starts a server, asks it for things, and kills it while it works.
-func (r *restless) live() {
+// live starts a server, asks it, and those beside it, for things, and kills it while it works.
+func (r *restless) live(beside ...*client) {
 	r.Helper()
 	s := r.home.start()
-	ann := s.as("ann")
+	all := append([]*client{s.as("ann")}, beside...)
 	var dead atomic.Bool
 	killed := make(chan struct{})
 	time.AfterFunc(time.Duration(r.draw.Int64N(int64(lifeMost))), func() {
@@ -84,7 +89,7 @@ func (r *restless) live() {
 		s.kill()
 	})
 	for !dead.Load() {
-		if err := r.ask(ann); err != nil && !dead.Load() {
+		if err := r.ask(all[r.draw.IntN(len(all))]); err != nil && !dead.Load() {
 			r.Errorf("a server that lives does not answer: %v", err)
 			break
 		}
@@ -182,7 +187,8 @@ type row struct {
 	ActiveTaskCount                        int
 }
 
-// settle waits until nothing is under way, has every workspace looked at once more, and says how all of them are.
+// settle waits until nothing is under way and every workspace is as it is to be, and says how all of them are. What an engine that was killed has lost
+// may have been given up meanwhile: all are looked at once more then.
 func (r *restless) settle(c *client) map[string]row {
 	r.Helper()
 	var rows map[string]row
@@ -204,6 +210,12 @@ func (r *restless) settle(c *client) map[string]row {
 		}
 		return still
 	}
+	if !r.forgetful {
+		waitUntil(r.T, func() bool {
+			return quiet() && !slices.ContainsFunc(slices.Collect(maps.Values(rows)), func(w row) bool { return w.Status != goodStatus[w.DesiredState] })
+		})
+		return rows
+	}
 	waitUntil(r.T, quiet)
 	for id := range rows {
 		if p := c.mutate("sync", map[string]any{"id": id}); len(p.UserErrors) > 0 {
@@ -214,6 +226,8 @@ func (r *restless) settle(c *client) map[string]row {
 	return rows
 }
 
+var goodStatus = map[string]string{"RUNNING": "ACTIVE", "STOPPED": "INACTIVE"}
+
 // compare holds that rows, containers and networks agree one to one, and with what was asked for.
 func (r *restless) compare(rows map[string]row) {
 	r.Helper()
@@ -223,7 +237,7 @@ func (r *restless) compare(rows map[string]row) {
 		}
 	}
 	for id, w := range rows {
-		if good := map[string]string{"RUNNING": "ACTIVE", "STOPPED": "INACTIVE"}[w.DesiredState]; w.Status != good {
+		if w.Status != goodStatus[w.DesiredState] {
 			r.Errorf("%+v is not as it is to be", w)
 		}
 		containers, networks := r.home.left(id)

@@ -61,6 +61,7 @@ func TestMain(m *testing.M) {
 type home struct {
 	*testing.T
 	env    []string
+	shared bool // its database may have several servers
 	data   string
 	engine engine.Engine
 	made   sync.Map // ids of workspaces, for the end
@@ -76,7 +77,9 @@ func onEachDatabase(t *testing.T, test func(t *testing.T, h *home)) {
 			if dialect == "postgres" {
 				env = append(env, "AICLI_DATABASE_URL="+storetest.CreateDatabase(t))
 			}
-			test(t, newHome(t, env...))
+			h := newHome(t, env...)
+			h.shared = dialect == "postgres"
+			test(t, h)
 		})
 	}
 }
