@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// workers is how many tasks run at once, here and in River.
+	// workers is how many tasks run at once, here and in River; many is how many more is measured too, without a bound.
 	workers = 8
+	many    = 32
 	// rounds is how often tasks are run, here and in River by turns. The median counts.
 	rounds = 3
 	// Bounds: a share of what River does, and a number of tasks a second that no round may be under.
@@ -30,44 +31,59 @@ const (
 // pool compares how many tasks that do nothing are run in a second. On PostgreSQL River does the same beside it.
 func (b *bench) pool(ctx context.Context) (results []result, err error) {
 	for _, dialect := range dialects {
-		r, err := b.poolOn(ctx, dialect)
+		filled, err := b.filled(ctx, dialect)
 		if err != nil {
 			return results, err
 		}
-		results = append(results, r)
+		for _, workers := range []int{workers, many} {
+			r, err := b.poolOn(ctx, dialect, filled, workers)
+			if err != nil {
+				return results, err
+			}
+			results = append(results, r)
+		}
 	}
 	return results, nil
 }
 
-func (b *bench) poolOn(ctx context.Context, dialect store.Dialect) (r result, err error) {
-	filled, err := b.filled(ctx, dialect)
-	if err != nil {
-		return r, err
-	}
+func (b *bench) poolOn(ctx context.Context, dialect store.Dialect, filled database, workers int) (r result, err error) {
 	var ours, peers []float64
-	for range rounds {
+	run := func() error {
 		made, err := b.databases.copy(ctx, filled)
 		if err != nil {
-			return r, err
+			return err
 		}
-		rate, err := oursPerSecond(ctx, made)
-		if err != nil {
-			return r, err
-		}
+		rate, err := oursPerSecond(ctx, made, workers)
 		ours = append(ours, rate)
-		if dialect == store.Postgres {
-			if rate, err = riverPerSecond(ctx, b.databases); err != nil {
+		return err
+	}
+	runPeer := func() error {
+		rate, err := riverPerSecond(ctx, b.databases, workers)
+		peers = append(peers, rate)
+		return err
+	}
+	for i := range rounds {
+		turn := []func() error{run, runPeer}
+		if dialect != store.Postgres {
+			turn = turn[:1]
+		} else if i%2 == 1 {
+			slices.Reverse(turn)
+		}
+		for _, one := range turn {
+			if err := one(); err != nil {
 				return r, err
 			}
-			peers = append(peers, rate)
 		}
-		b.progress.Info("a round of the pool", "database", dialect, "ours", ours, "river", peers)
+		b.progress.Info("a round of the pool", "database", dialect, "workers", workers, "ours", ours, "river", peers)
 	}
 	rate := middle(ours)
 	r = result{name: fmt.Sprintf("%d empty tasks, %d workers", tasks, workers), database: dialect, ours: fmt.Sprintf("%.0f/s", rate)}
 	if len(peers) > 0 {
 		share := rate / middle(peers)
 		r.peer, r.ratio = fmt.Sprintf("River %.0f/s", middle(peers)), fmt.Sprintf("%.2f", share)
+		if workers == many {
+			return r, nil
+		}
 		r.bound, r.verdict = fmt.Sprintf("≥ %g, ≥ %d/s", leastShare, leastRate), verdict(share >= leastShare && slices.Min(ours) >= leastRate)
 	}
 	return r, nil
@@ -95,7 +111,7 @@ type working struct {
 }
 
 // work starts a pool whose SYNC tasks go to handler in place of the engine. With no poll it is the pool's own default.
-func work(ctx context.Context, service *workspace.Service, queue task.Queue, handler task.Handler, poll time.Duration) *working {
+func work(ctx context.Context, service *workspace.Service, queue task.Queue, handler task.Handler, workers int, poll time.Duration) *working {
 	w := &working{pool: task.New(queue, task.Options{
 		Holder: workspace.NewID("pool_"), Workers: workers, Handlers: map[task.Type]task.Handler{task.Sync: handler},
 		Classify: lifecycle.Classify, Timeout: lifecycle.Timeout, Grace: time.Second, Log: slog.New(slog.DiscardHandler), Poll: poll,
@@ -130,7 +146,7 @@ func (c *counted) Finish(ctx context.Context, lease task.Lease, o task.Outcome) 
 }
 
 // oursPerSecond runs all waiting tasks of a database and says how many ended in a second.
-func oursPerSecond(ctx context.Context, filled database) (float64, error) {
+func oursPerSecond(ctx context.Context, filled database, workers int) (float64, error) {
 	db, err := filled.open(ctx)
 	if err != nil {
 		return 0, err
@@ -143,7 +159,7 @@ func oursPerSecond(ctx context.Context, filled database) (float64, error) {
 	nothing := func(context.Context, task.Task, task.Report) error { return nil }
 
 	began := time.Now()
-	w := work(ctx, service, queue, nothing, 0)
+	w := work(ctx, service, queue, nothing, workers, 0)
 	err = await(ctx, queue.done)
 	took := time.Since(began)
 	w.end()

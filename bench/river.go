@@ -45,7 +45,7 @@ type noWorker struct{ river.WorkerDefaults[noArgs] }
 func (noWorker) Work(context.Context, *river.Job[noArgs]) error { return nil }
 
 // riverPerSecond runs as many jobs of River as there are tasks of ours, with as many workers, and says how many ended in a second.
-func riverPerSecond(ctx context.Context, d *databases) (float64, error) {
+func riverPerSecond(ctx context.Context, d *databases, workers int) (float64, error) {
 	made, err := d.create(ctx, store.Postgres)
 	if err != nil {
 		return 0, err
@@ -60,7 +60,7 @@ func riverPerSecond(ctx context.Context, d *databases) (float64, error) {
 		return 0, err
 	}
 	defer pool.Close()
-	client, err := newRiver(ctx, pool)
+	client, err := newRiver(ctx, pool, workers)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func riverPerSecond(ctx context.Context, d *databases) (float64, error) {
 }
 
 // newRiver makes River's tables, fills them, and gives a client that has not been started.
-func newRiver(ctx context.Context, pool *pgxpool.Pool) (*river.Client[pgx.Tx], error) {
+func newRiver(ctx context.Context, pool *pgxpool.Pool, workers int) (*river.Client[pgx.Tx], error) {
 	driver, quiet := riverpgxv5.New(pool), slog.New(slog.DiscardHandler)
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {

@@ -57,7 +57,7 @@ func startOn(ctx context.Context, made database) (took []time.Duration, err erro
 	w := work(ctx, service, service, func(context.Context, task.Task, task.Report) error {
 		began <- time.Now()
 		return nil
-	}, rarely)
+	}, workers, rarely)
 	defer w.end()
 	for range starts {
 		one, err := startOne(ctx, service, id, began)
