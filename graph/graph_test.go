@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -18,6 +19,7 @@ import (
 	"github.com/aicli/aicli-web/internal/auth"
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/store/storetest"
+	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
@@ -51,6 +53,7 @@ type edge struct {
 	*testing.T
 	exec    graphql.GraphExecutor
 	service *workspace.Service
+	db      *store.DB
 	log     *strings.Builder
 }
 
@@ -62,7 +65,7 @@ func newEdge(t *testing.T) *edge {
 	s := workspace.NewService(db, parts{}, workspace.Config{DefaultImage: "alpine", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), Log: logger})
 	t.Cleanup(s.Close)
 	r := &Resolver{Service: s, Metrics: parts{}, Pool: parts{}, Version: "1.2.3", Database: db.Describe}
-	return &edge{T: t, service: s, log: log, exec: NewExecutor(r, func(context.Context) string { return "req-1" }, logger)}
+	return &edge{T: t, service: s, db: db, log: log, exec: NewExecutor(r, func(context.Context) string { return "req-1" }, logger)}
 }
 
 var (
@@ -348,6 +351,44 @@ func TestBatches(t *testing.T) {
 	e.want(ask(ann, "retry"), "map[batch:map[cancelled:0 status:RUNNING] userErrors:[]]")
 	data, errs := e.ask(ann, `subscription($id: ID!) { batchProgress(id: $id) { status cancelled } }`, map[string]any{"id": id})
 	e.want(data+errs, `{"batchProgress":{"status":"CANCELLED","cancelled":2}}null`)
+}
+
+func TestAFullQueueIsToldToWhoAsks(t *testing.T) {
+	e := newEdge(t)
+	busy := e.create(ann, map[string]any{"name": "busy"})
+	id := e.create(ann, map[string]any{"name": "stopped", "start": false})
+	creation := e.get(ann, `{ tasks(first: 1) { nodes { id } } }`, nil, "tasks", "nodes", 0, "id")
+	e.get(ann, `mutation($id: ID!) { cancelTask(input: { id: $id }) { task { id } } }`, map[string]any{"id": creation})
+	if _, err := e.db.Update(t.Context(), busy, func(d *workspace.Draft) error {
+		for range 1999 { // and the CREATE
+			d.Enqueue(task.Sync, "ann", task.Params{})
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for who, whose := range map[auth.Principal]string{ann: "your tasks", root: "the tasks of the workspace's owner"} {
+		got := e.get(who, `mutation($id: ID!) { startWorkspace(input: { id: $id }) { workspace { id } task { id } userErrors { code message retryable } } }`, map[string]any{"id": id}, "startWorkspace")
+		e.want(got, "map[task:<nil> userErrors:[map[code:QUOTA_EXCEEDED message:2000 of "+whose+
+			" are waiting or running, which is the most. Ask again when some have ended, or delete workspaces. retryable:true]] workspace:<nil>]")
+	}
+}
+
+func TestTheWaitsOfOneOperationAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		began := time.Now()
+		got := e.get(ann, `mutation { a: createWorkspace(input: { name: "a", wait: "PT20S" }) { task { id } userErrors { code } }
+			b: createWorkspace(input: { name: "b", wait: "PT20S" }) { task { status } userErrors { code } }
+			c: syncWorkspace(input: { id: "ws_none", wait: "PT20S" }) { userErrors { code } }
+			d: createWorkspace(input: { name: "d", wait: "PT30S" }) { task { status } userErrors { code } } }`, nil).(map[string]any)
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, alias := range []string{"b", "d"} {
+			e.want(got[alias], "map[task:map[status:QUEUED] userErrors:[]]")
+		}
+	})
 }
 
 func TestBadInputNamesTheField(t *testing.T) {

@@ -114,3 +114,40 @@ func TestAKeyThatIsBeingUsedAgainIsNotPruned(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAKeyIsKeptForADay(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		var later time.Duration
+		if err := db.SetMachineClock(t.Context(), func() time.Time { return time.Now().Add(later) }); err != nil {
+			t.Fatal(err)
+		}
+		made := add(t, db, "ann", "w")
+		use := func() error {
+			_, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+				d.Once = workspace.Once{Caller: "ann", Key: "k", Fingerprint: "f", WorkspaceID: made.Workspace.ID}
+				return nil
+			})
+			return err
+		}
+		if err := use(); err != nil {
+			t.Fatal(err)
+		}
+		later = 24*time.Hour - time.Minute
+		if o, err := db.Once(t.Context(), "ann", "k"); err != nil || o.WorkspaceID != made.Workspace.ID {
+			t.Errorf("got %+v, %v within the day", o, err)
+		}
+		if err := use(); !errors.Is(err, workspace.ErrKeyUsed) {
+			t.Errorf("got %v: it was used within the day", err)
+		}
+		later = 24*time.Hour + time.Minute
+		if o, err := db.Once(t.Context(), "ann", "k"); workspace.CodeOf(err) != workspace.NotFound {
+			t.Errorf("got %+v, %v after the day", o, err)
+		}
+		if err := use(); err != nil {
+			t.Errorf("got %v: it is free after the day", err)
+		}
+		if _, err := db.Once(t.Context(), "ann", "k"); err != nil {
+			t.Errorf("got %v: it was used anew", err)
+		}
+	})
+}

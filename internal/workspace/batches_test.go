@@ -23,7 +23,8 @@ import (
 type plant struct {
 	*testing.T
 	*workspace.Service
-	db *store.DB
+	db     *store.DB
+	seldom time.Duration // not 0: how seldom its pool looks around by itself
 
 	mu       sync.Mutex
 	fails    map[string]bool // workspaces on which tasks fail
@@ -50,7 +51,7 @@ func onPlant(t *testing.T, name string, workers int, test func(*plant)) {
 // start has a server work on the database, until the function that it returns is called.
 func (p *plant) start(workers int) (stop func()) {
 	log := slog.New(slog.DiscardHandler)
-	p.Service = workspace.NewService(p.db, &paths{}, workspace.Config{DefaultImage: "alpine", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), Log: log})
+	p.Service = workspace.NewService(p.db, &paths{}, workspace.Config{DefaultImage: "alpine", NetworkPool: subnets, Workers: workers, Log: log})
 	handlers := make(map[task.Type]task.Handler)
 	for _, typ := range task.Types() {
 		handlers[typ] = p.handle
@@ -60,13 +61,13 @@ func (p *plant) start(workers int) (stop func()) {
 		Classify: func(err error) (task.Failure, task.Class) {
 			return task.Failure{Code: "ENGINE_ERROR", Message: err.Error()}, task.Permanent
 		},
-		Timeout: func(task.Task) time.Duration { return time.Hour },
+		Timeout: func(task.Task) time.Duration { return time.Hour }, Lease: p.seldom, Poll: p.seldom,
 	})
 	p.Attach(pool)
 	p.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context) error{pool.Run, p.RunBatches} {
+	for _, run := range []func(context.Context) error{pool.Run, p.RunBatches, p.RunFollowing} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
 				p.Error(err)
@@ -130,6 +131,16 @@ func (p *plant) hold() (release func()) {
 	}
 }
 
+// step lets the tasks that are held go on, and holds those that come after them.
+func (p *plant) step() {
+	p.mu.Lock()
+	held := p.held
+	p.held = make(chan struct{})
+	p.mu.Unlock()
+	close(held)
+	p.settle()
+}
+
 // settle lets everything come to rest.
 func (p *plant) settle() {
 	for range 5 {
@@ -151,6 +162,34 @@ func (p *plant) make(owner string, n int) (ids []string) {
 	}
 	p.settle()
 	return ids
+}
+
+var subnets = netip.MustParsePrefix("10.213.0.0/16")
+
+// rows makes workspaces of an owner that are rows and no more: nobody has asked for anything yet.
+func rows(t *testing.T, db *store.DB, owner string, n int) (ids []string) {
+	t.Helper()
+	for i := range n {
+		w := workspace.Workspace{ID: workspace.NewID(workspace.WorkspacePrefix), OwnerID: owner, DesiredState: workspace.WantRunning, Spec: workspace.Spec{Name: fmt.Sprint(owner, i)}}
+		if _, err := db.Create(t.Context(), w, subnets, func(*workspace.Draft) {}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, w.ID)
+	}
+	return ids
+}
+
+// fill queues tasks on one workspace.
+func fill(t *testing.T, db *store.DB, id string, n int) {
+	t.Helper()
+	if _, err := db.Update(t.Context(), id, func(d *workspace.Draft) error {
+		for range n {
+			d.Enqueue(task.Sync, d.Workspace.OwnerID, task.Params{})
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *plant) batch(in workspace.BatchInput) workspace.Batch {
@@ -352,6 +391,40 @@ func TestBatches(t *testing.T) {
 		p.want(b.ID, "COMPLETED_WITH_ERRORS: 1 SUCCEEDED, 2 CANCELLED, 1 SUCCEEDED")
 		p.desires(ids[1], workspace.WantRunning)
 	})
+	onPlant(t, "what a later batch found to be so already counts as well", 1, func(p *plant) {
+		ids := p.make("ann", 2)
+		release := p.hold()
+		b := p.batch(workspace.BatchInput{Operation: task.Stop, IDs: ids, Concurrency: new(1)})
+		p.settle()
+		later := p.batch(workspace.BatchInput{Operation: task.Start, IDs: ids[1:]})
+		p.settle()
+		p.want(later.ID, "SUCCEEDED: 1 SKIPPED")
+		release()
+		p.want(b.ID, "COMPLETED_WITH_ERRORS: 1 SUCCEEDED, 1 CANCELLED")
+		p.desires(ids[1], workspace.WantRunning)
+	})
+	onPlant(t, "a pool that is larger than the window is kept busy", 64, func(p *plant) {
+		p.hold()
+		b := p.batch(workspace.BatchInput{Operation: task.Restart, IDs: rows(p.T, p.db, "ann", 300)})
+		p.settle()
+		tasks, err := p.Tasks(p.Context(), ann, workspace.TaskQuery{BatchID: b.ID, Window: workspace.Window{First: 1}})
+		if err != nil || tasks.Total != 256 {
+			p.Errorf("%d are under way, %v, want four for each worker", tasks.Total, err)
+		}
+	})
+	onPlant(t, "an admin runs it again for its owner", 1, func(p *plant) {
+		ids := p.make("ann", 1)
+		p.fails[ids[0]] = true
+		b := p.batch(workspace.BatchInput{Operation: task.Stop, IDs: ids})
+		p.settle()
+		p.fails = nil
+		again, err := p.RetryBatch(p.Context(), root, b.ID)
+		if err != nil || again.OwnerID != "ann" {
+			p.Fatalf("got %+v, %v", again, err)
+		}
+		p.settle()
+		p.want(again.ID, "SUCCEEDED: 1 SUCCEEDED") // which she sees
+	})
 	onPlant(t, "a task that is under way is joined, by several batches too", 1, func(p *plant) {
 		ids := p.make("ann", 1)
 		release := p.hold()
@@ -391,6 +464,22 @@ func TestBatches(t *testing.T) {
 		p.desires(ids[0], workspace.WantRunning)
 		if _, err := p.RetryBatch(p.Context(), ann, b.ID); workspace.CodeOf(err) != workspace.Conflict {
 			p.Errorf("got %v", err)
+		}
+	})
+	onPlant(t, "a dry run foretells what an error stops", 1, func(p *plant) {
+		ids := p.make("ann", 4)
+		p.fails[ids[1]] = true // so that it is still being deleted
+		if _, err := p.Request(p.Context(), ann, task.Delete, workspace.Ask{ID: ids[1]}); err != nil {
+			p.Fatal(err)
+		}
+		p.settle()
+		in := workspace.BatchInput{Operation: task.Stop, IDs: ids, StopOnError: true, Concurrency: new(1), DryRun: true}
+		foretold := p.batch(in)
+		in.DryRun = false
+		b := p.batch(in)
+		p.settle()
+		for _, id := range []string{foretold.ID, b.ID} {
+			p.want(id, "COMPLETED_WITH_ERRORS: 1 SUCCEEDED, 1 FAILED, 2 CANCELLED")
 		}
 	})
 	onPlant(t, "a filter selects from what the caller sees", 4, func(p *plant) {
@@ -494,4 +583,120 @@ func TestBatches(t *testing.T) {
 			p.Errorf("got %v: ten batches run", err)
 		}
 	})
+}
+
+// bare is a service over a database, with nothing that runs.
+func bare(t *testing.T, db workspace.Store) *workspace.Service {
+	t.Helper()
+	s := workspace.NewService(db, &paths{}, workspace.Config{DefaultImage: "alpine", NetworkPool: subnets, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(s.Close)
+	return s
+}
+
+// atOnce asks many times at once, and counts what is granted; the rest must be refused by a bound.
+func atOnce(t *testing.T, n int, ask func(i int) error) (granted int) {
+	t.Helper()
+	var mu sync.Mutex
+	var askers sync.WaitGroup
+	for i := range n {
+		askers.Go(func() {
+			err := ask(i)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				granted++
+			} else if workspace.CodeOf(err) != workspace.QuotaExceeded {
+				t.Error(err)
+			}
+		})
+	}
+	askers.Wait()
+	return granted
+}
+
+func TestBoundsOfAnOwnerHoldForManyAtOnce(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		s, ids := bare(t, db), rows(t, db, "ann", 41)
+		t.Run("of live tasks", func(t *testing.T) {
+			ask := func(verb task.Type) func(int) error {
+				return func(i int) error {
+					_, err := s.Request(t.Context(), ann, verb, workspace.Ask{ID: ids[i]})
+					return err
+				}
+			}
+			if n := atOnce(t, 40, ask(task.Sync)); n != 40 {
+				t.Errorf("%d were added where there was room for all", n)
+			}
+			fill(t, db, ids[40], 1950)
+			if n := atOnce(t, 40, ask(task.Restart)); n != 10 {
+				t.Errorf("%d were added to 1990", n)
+			}
+		})
+		t.Run("of batches that run", func(t *testing.T) {
+			if n := atOnce(t, 40, func(int) error {
+				_, err := s.StartBatch(t.Context(), ann, workspace.BatchInput{Operation: task.Sync, IDs: ids})
+				return err
+			}); n != 10 {
+				t.Errorf("%d run", n)
+			}
+		})
+	})
+}
+
+func TestABatchHasAtMostAThousand(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres)
+	s, ids := bare(t, db), rows(t, db, "ann", 1001)
+	for name, in := range map[string]workspace.BatchInput{
+		"by ids": {IDs: ids[:1000]}, "by a filter": {Filter: &workspace.Query{IDs: ids[:1000]}},
+	} {
+		in.Operation, in.DryRun = task.Sync, true
+		if b, err := s.StartBatch(t.Context(), ann, in); err != nil || b.Total != 1000 || b.Succeeded != 1000 {
+			t.Errorf("%s: got %+v, %v", name, b, err)
+		}
+	}
+	b, err := s.StartBatch(t.Context(), ann, workspace.BatchInput{Operation: task.Sync, Filter: &workspace.Query{NameContains: "ann"}, DryRun: true})
+	if e, ok := errors.AsType[*workspace.Error](err); !ok || e.Code != workspace.BadUserInput || strings.Join(e.Field, " ") != "input filter" {
+		t.Errorf("a filter that selects one more: got %+v, %v", b, err)
+	}
+}
+
+// rounds is a store that ends the dispatch of batches after so many rounds.
+type rounds struct {
+	*store.DB
+
+	left int
+	end  context.CancelFunc
+}
+
+func (r *rounds) RunningBatches(ctx context.Context) ([]workspace.Batch, error) {
+	if r.left--; r.left < 0 {
+		r.end()
+		return nil, ctx.Err()
+	}
+	return r.DB.RunningBatches(ctx)
+}
+
+func TestAFullQueueHoldsUpNobodyElse(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := bare(t, &rounds{DB: db, left: 2, end: cancel}) // one finds that bob's queue is full, the other goes on without him
+	bobs, anns := rows(t, db, "bob", 31), rows(t, db, "ann", 2)
+	fill(t, db, bobs[30], 2000)
+	b, err := s.StartBatch(t.Context(), root, workspace.BatchInput{Operation: task.Restart, IDs: append(bobs[:30:30], anns...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RunBatches(ctx); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.BatchItems(t.Context(), b, workspace.Window{First: 100})
+	if err != nil || page.Total != 32 {
+		t.Fatalf("got %+v, %v", page, err)
+	}
+	for i, item := range page.Items {
+		if hers := i >= 30; (item.TaskID != "") != hers || item.Status != workspace.ItemQueued {
+			t.Errorf("item %d: got %+v", i, item)
+		}
+	}
 }

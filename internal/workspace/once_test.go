@@ -2,8 +2,10 @@ package workspace_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +26,7 @@ func (p *paths) Check(string, string) error {
 	return nil
 }
 
-var ann = workspace.Actor{ID: "ann"}
+var ann, root = workspace.Actor{ID: "ann"}, workspace.Actor{ID: "root", Admin: true}
 
 // service is one over a real store, whose tasks are run by hand.
 func service(t *testing.T) (*workspace.Service, *store.DB, *paths) {
@@ -141,6 +143,45 @@ func TestAFailureThatWasUndoneIsToldAgain(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			in.Wait = nil
+		}
+	})
+}
+
+func TestACreationThatIsAskedForAgainIsUndoneWithinTheLongestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(t)
+		in := workspace.CreateInput{Name: "w", IdempotencyKey: new("k"), Wait: new(time.Second)}
+		first, err := s.Create(t.Context(), ann, in)
+		if err != nil || !first.Task.Status.Live() {
+			t.Fatalf("got %+v, %v", first.Task, err)
+		}
+		go func() {
+			<-time.After(2 * time.Second)
+			finish(t.Context(), t, s, noSuchImage)
+			finish(t.Context(), t, s, task.Outcome{Status: task.Succeeded}) // the deletion
+		}()
+		in.Wait = new(30 * time.Second)
+		r, err := s.Create(t.Context(), ann, in)
+		if e, ok := errors.AsType[*workspace.Error](err); !ok || e.Code != workspace.ImageNotFound || strings.Join(e.Field, " ") != "input image" {
+			t.Errorf("got %+v, %v", r.Task, err)
+		}
+		if _, err := s.Get(t.Context(), first.Workspace.ID); workspace.CodeOf(err) != workspace.NotFound {
+			t.Errorf("got %v: it is left", err)
+		}
+	})
+}
+
+func TestWhoHasGoneIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if r, err := s.Create(ctx, ann, workspace.CreateInput{Name: "w", Wait: new(30 * time.Second)}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %+v, %v", r, err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the request went on for %s", took)
 		}
 	})
 }

@@ -166,3 +166,38 @@ func TestServersTellEachOther(t *testing.T) {
 		t.Error("the stream did not end with the workspace")
 	}
 }
+
+func TestServersShareKeys(t *testing.T) {
+	_, dsn := storetest.Open(t, store.Postgres)
+	w := &work{at: make(map[string]string), runs: make(map[string]int)}
+	one, other := w.serve(t, "one", dsn), w.serve(t, "other", dsn)
+	const rounds = 10
+	for i := range rounds {
+		var made, batches [2]string
+		var askers sync.WaitGroup
+		for at, s := range []*workspace.Service{one, other} {
+			askers.Go(func() {
+				r, err := s.Create(t.Context(), ann, workspace.CreateInput{Name: fmt.Sprint("w", i), IdempotencyKey: new(fmt.Sprint("create ", i))})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				made[at] = r.Workspace.ID
+				b, err := s.StartBatch(t.Context(), ann, workspace.BatchInput{Operation: task.Sync, IDs: []string{r.Workspace.ID}, DryRun: true, IdempotencyKey: new(fmt.Sprint("batch ", i))})
+				if err != nil {
+					t.Error(err)
+				}
+				batches[at] = b.ID
+			})
+		}
+		askers.Wait()
+		if made[0] != made[1] || batches[0] != batches[1] {
+			t.Errorf("round %d: got the workspaces %q and the batches %q", i, made, batches)
+		}
+	}
+	workspaces, err := one.Workspaces(t.Context(), ann, workspace.Query{Window: workspace.Window{First: 1}, OrderBy: workspace.ByName})
+	batches, batchesErr := one.Batches(t.Context(), ann, workspace.Window{First: 1})
+	if err != nil || batchesErr != nil || workspaces.Total != rounds || batches.Total != rounds {
+		t.Errorf("there are %d workspaces, %v, and %d batches, %v", workspaces.Total, err, batches.Total, batchesErr)
+	}
+}
