@@ -85,6 +85,21 @@ func TestOwnersTakeTurns(t *testing.T) {
 				t.Errorf("served %v", got)
 			}
 		})
+		t.Run("one that is tried again comes after what else its owner has, and after the turn that was served", func(t *testing.T) {
+			add(t, db, "many", "fails")
+			add(t, db, "many", "waits")
+			failed := claim(t, db, 1)[0]
+			add(t, db, "few", "meanwhile")
+			finish(t, db, failed, task.Outcome{Status: task.Retrying, After: -time.Second, Failure: &task.Failure{Code: "TIMEOUT", Message: "slow"}})
+			if got := served(t, db, 2); !slices.Equal(got, []string{"few", "many"}) {
+				t.Errorf("served %v", got)
+			}
+			if last := claim(t, db, 1); len(last) != 1 || last[0].ID != failed.ID {
+				t.Errorf("got %+v last, want %s", last, failed.ID)
+			} else {
+				finish(t, db, last[0], task.Outcome{Status: task.Succeeded})
+			}
+		})
 		t.Run("one that has to go to the slow lane waits for a turn and a slot there", func(t *testing.T) {
 			made := add(t, db, "ann", "slow")
 			served(t, db, 1)
@@ -127,8 +142,14 @@ func TestAnOwnersQueueIsBounded(t *testing.T) {
 			})
 			return err
 		}
-		if err := fill(1999, task.Sync); err != nil { // and the CREATE
+		if err := fill(1998, task.Sync); err != nil { // and the CREATE
 			t.Fatal(err)
+		}
+		if err := fill(2, task.Sync); workspace.CodeOf(err) != workspace.QuotaExceeded {
+			t.Errorf("two at once, where there is room for one: got %v", err)
+		}
+		if err := fill(1, task.Sync); err != nil {
+			t.Errorf("where there is room for one: got %v", err)
 		}
 		if err := fill(1, task.Sync); workspace.CodeOf(err) != workspace.QuotaExceeded {
 			t.Errorf("got %v", err)

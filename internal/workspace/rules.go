@@ -32,8 +32,10 @@ func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	case task.Recreate: // only where one has failed before: see RetryTask
 		return decideStart(w, live)
 	case task.Create: // only where one has failed before: see RetryTask
-		d := Decision{Desired: w.DesiredState, Reuse: find(live, makes)}
-		d.Enqueue = d.Reuse == nil && w.Status != Active
+		// What is to start it makes it only while that is desired.
+		d := Decision{Desired: w.DesiredState, Reuse: find(live, func(t task.Task) bool { return makes(t) && (t.Type == task.Create || w.DesiredState == WantRunning) })}
+		last, _ := before(live, nil)
+		d.Enqueue = d.Reuse == nil && (last != nil || w.Status != Active)
 		return d
 	case task.Start:
 		return decideStart(w, live)
@@ -72,7 +74,7 @@ func decideStop(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Recreate, task.Sync)}
 	last, overtook := before(live, d.Supersede)
 	switch {
-	case last != nil && last.Type == task.Stop && joinable(*last) && (last.Status.Waiting() || !overtook):
+	case last != nil && last.Type == task.Stop && joinable(*last) && (last.Status.Waiting() || !overtook && w.DesiredState == WantStopped):
 		d.Reuse = last
 		d.Supersede = slices.DeleteFunc(d.Supersede, func(t task.Task) bool { return t.Type == task.Sync && t.ID > last.ID })
 	case last == nil && !overtook && w.Status == Inactive && w.Observed.State() != ContainerPaused:
@@ -100,7 +102,7 @@ func decideRestart(w Workspace, live []task.Task) Decision {
 func before(live, overtaken []task.Task) (last *task.Task, overtook bool) {
 	for i := len(live) - 1; i >= 0; i-- {
 		t := &live[i]
-		sync := t.Type == task.Sync && joinable(*t)
+		sync := t.Type == task.Sync && !t.Params.Undo && !t.Params.Clear
 		switch {
 		case slices.ContainsFunc(overtaken, func(o task.Task) bool { return o.ID == t.ID }):
 			overtook = overtook || !sync
