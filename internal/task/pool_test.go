@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,15 +26,34 @@ type queue struct {
 	tasks    []task.Task
 	until    map[string]time.Time
 	outcomes map[string][]task.Outcome
-	reports  int
+	reports  []report
 	doubted  []string
 	unwanted []string
 	cancel   []string
+	busy     []string      // the ids of tasks that somebody else is just writing
 	away     bool          // Extend fails
+	failing  int           // so many calls of Finish and Doubt fail
 	frozen   chan struct{} // holds up Extend until it is closed
 	writing  chan struct{} // holds up Finish until it is closed
-	most     int           // asked for by one claim
-	claims   []claim       // those that gave something
+	takes    takes
+	most     int     // asked for by one claim
+	claims   []claim // those that gave something
+}
+
+// takes is how long calls take.
+type takes struct{ claim, extend, finish time.Duration }
+
+// wait makes a call take d. One that takes no time sets no timer.
+func wait(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}
+
+// report is what a task was doing.
+type report struct {
+	step     string
+	progress *float64
 }
 
 // claim is the lane that one began with, and that of the last task that it gave.
@@ -49,13 +69,19 @@ func newQueue(types ...task.Type) *queue {
 }
 
 func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease time.Duration) (claimed []task.Task, _ error) {
+	wait(q.takes.claim)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.most = max(q.most, slots.Free)
 	slow := 0
+	older := map[string]bool{} // the workspaces that have a live task before this one
 	for i := range q.tasks {
 		t := &q.tasks[i]
-		if isSlow := t.Type.Lane() == task.Slow; len(claimed) < slots.Free && (!isSlow || slow < slots.Slow) && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
+		if !t.Status.Live() || older[t.WorkspaceID] {
+			continue
+		}
+		older[t.WorkspaceID] = true
+		if isSlow := t.Lane() == task.Slow; len(claimed) < slots.Free && (!isSlow || slow < slots.Slow) && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
 			if isSlow {
 				slow++
 			}
@@ -66,7 +92,7 @@ func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease 
 		}
 	}
 	if n := len(claimed); n > 0 {
-		q.claims = append(q.claims, claim{slots.First, claimed[n-1].Type.Lane()})
+		q.claims = append(q.claims, claim{slots.First, claimed[n-1].Lane()})
 	}
 	return claimed, nil
 }
@@ -78,34 +104,46 @@ func (q *queue) Extend(_ context.Context, leases []task.Lease, lease time.Durati
 	if frozen != nil {
 		<-frozen
 	}
+	wait(q.takes.extend)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.away {
 		return v, errors.New("the database does not answer")
 	}
 	for _, l := range leases {
-		if !slices.ContainsFunc(q.tasks, func(t task.Task) bool { return t.Lease == l }) {
+		switch {
+		case slices.Contains(q.busy, l.TaskID):
+			v.Busy = append(v.Busy, l)
+		case !slices.ContainsFunc(q.tasks, func(t task.Task) bool { return t.Lease == l }):
 			v.Lost = append(v.Lost, l)
+		default:
+			q.until[l.TaskID] = time.Now().Add(lease)
 		}
-		q.until[l.TaskID] = time.Now().Add(lease)
 	}
 	v.Unwanted, v.Cancelled = q.unwanted, q.cancel
 	return v, nil
 }
 
-func (q *queue) Report(context.Context, task.Lease, string, *float64) error {
+func (q *queue) Report(_ context.Context, _ task.Lease, step string, progress *float64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.reports++
+	q.reports = append(q.reports, report{step, progress})
 	return nil
 }
 
-func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) error {
+func (q *queue) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
 	if q.writing != nil {
-		<-q.writing
+		select {
+		case <-q.writing:
+		case <-ctx.Done():
+		}
 	}
+	wait(q.takes.finish)
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.fail(ctx); err != nil {
+		return err
+	}
 	for i := range q.tasks {
 		t := &q.tasks[i]
 		if t.Lease != lease {
@@ -115,19 +153,57 @@ func (q *queue) Finish(_ context.Context, lease task.Lease, o task.Outcome) erro
 		if o.Unburned {
 			t.Attempt--
 		}
+		t.Params.Slow = t.Params.Slow || o.Slow
 		q.outcomes[t.ID] = append(q.outcomes[t.ID], o)
 		return nil
 	}
 	return task.ErrLeaseLost
 }
 
-func (q *queue) Reclaim(context.Context) (int, error) { return 0, nil }
-
-func (q *queue) Doubt(_ context.Context, workspaceID string) error {
+func (q *queue) Reclaim(context.Context) (n int, _ error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for i := range q.tasks {
+		if t := &q.tasks[i]; t.Status == task.Running && time.Now().After(q.until[t.ID]) {
+			t.Status, t.Lease.Holder = task.Queued, ""
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (q *queue) Doubt(ctx context.Context, workspaceID string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.fail(ctx); err != nil {
+		return err
+	}
 	q.doubted = append(q.doubted, workspaceID)
 	return nil
+}
+
+// fail is the error of a write that cannot be done. q is locked.
+func (q *queue) fail(ctx context.Context) error {
+	if q.failing > 0 {
+		q.failing--
+		return errors.New("the database does not answer")
+	}
+	return ctx.Err()
+}
+
+// takeOver gives the lease of the first task to somebody else.
+func (q *queue) takeOver() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tasks[0].Lease = task.Lease{TaskID: "task_0", WorkspaceID: "ws_0", Holder: "elsewhere", Token: 7}
+	q.until["task_0"] = time.Now().Add(time.Hour)
+}
+
+// setAway makes Extend fail from now on, or no longer.
+func (q *queue) setAway(away bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.away = away
 }
 
 // handOver ends the first task behind the pool's back, and has the second follow it on its workspace.
@@ -154,6 +230,8 @@ var (
 
 func classify(err error) (task.Failure, task.Class) {
 	switch {
+	case errors.Is(err, task.ErrTimeout):
+		return task.Failure{Code: "TIMEOUT", Message: err.Error()}, task.Permanent
 	case errors.Is(err, errTransient):
 		return task.Failure{Code: "NETWORK", Message: err.Error()}, task.Transient
 	case errors.Is(err, errWait):
@@ -166,23 +244,24 @@ func classify(err error) (task.Failure, task.Class) {
 // run lets a pool of two workers work on q in a bubble, calls during (which may wait on the bubble's clock), and stops it.
 func run(t *testing.T, types []task.Type, handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
 	t.Helper()
-	runOn(t, types, func(*queue) {}, handler, during)
+	runOn(t, types, func(*queue, *task.Options) {}, handler, during)
 }
 
-// runOn is run on a queue that is prepared in the bubble.
-func runOn(t *testing.T, types []task.Type, prepare func(*queue), handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
+// runOn is run on a queue that is prepared in the bubble, with options that are too.
+func runOn(t *testing.T, types []task.Type, prepare func(*queue, *task.Options), handler task.Handler, during func(*queue, *task.Pool, context.CancelFunc)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(types...)
-		prepare(q)
 		handlers := map[task.Type]task.Handler{}
 		for _, typ := range task.Types() {
 			handlers[typ] = handler
 		}
-		p := task.New(q, task.Options{
+		opts := task.Options{
 			Holder: "here", Workers: 2, Handlers: handlers, Classify: classify, Grace: 5 * time.Second,
 			Timeout: func(task.Task) time.Duration { return time.Minute }, Log: slog.New(slog.DiscardHandler),
-		})
+		}
+		prepare(q, &opts)
+		p := task.New(q, opts)
 		ctx, cancel := context.WithCancel(t.Context())
 		var ended sync.WaitGroup
 		ended.Go(func() {
@@ -238,12 +317,9 @@ func TestPool(t *testing.T) {
 	})
 	t.Run("a worker goes on while an outcome is being written, up to a bound", func(t *testing.T) {
 		var begun atomic.Int32
-		types := make([]task.Type, 20)
-		for i := range types {
-			types[i] = task.Stop
-		}
+		types := slices.Repeat(one, 20)
 		var writing chan struct{}
-		runOn(t, types, func(q *queue) {
+		runOn(t, types, func(q *queue, _ *task.Options) {
 			writing = make(chan struct{})
 			q.writing = writing
 		}, func(context.Context, task.Task, task.Report) error {
@@ -279,9 +355,77 @@ func TestPool(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what is slow leaves a quarter of the workers to what is quick, where there is more than one", func(t *testing.T) {
+		for workers, want := range map[int]int{1: 1, 2: 1, 3: 2, 4: 3, 7: 6, 8: 6, 11: 9, 12: 9} {
+			runOn(t, slices.Repeat([]task.Type{task.Create}, 20), func(_ *queue, o *task.Options) { o.Workers = workers },
+				func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
+				func(_ *queue, p *task.Pool, _ context.CancelFunc) {
+					advance(5 * time.Second)
+					if n := p.Running(); n != want {
+						t.Errorf("%d slow tasks run on %d workers, want %d", n, workers, want)
+					}
+				})
+		}
+	})
+	t.Run("a task of a quick type that was found to be slow takes a worker from what is slow", func(t *testing.T) {
+		var mu sync.Mutex
+		var began []string
+		runOn(t, []task.Type{task.Sync, task.Sync, task.Create, task.Sync}, func(q *queue, _ *task.Options) {
+			q.tasks[0].Params.Slow, q.tasks[1].Params.Slow = true, true
+		}, func(ctx context.Context, tk task.Task, _ task.Report) error {
+			mu.Lock()
+			began = append(began, tk.ID)
+			mu.Unlock()
+			if tk.Lane() == task.Slow {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+			advance(5 * time.Second)
+			if slices.Sort(began); !slices.Equal(began, []string{"task_0", "task_3"}) || p.Running() != 1 {
+				t.Errorf("%v have begun, and %d run", began, p.Running())
+			}
+		})
+	})
+	t.Run("another task begins at once when a handler has returned, while its outcome is being written", func(t *testing.T) {
+		var begun atomic.Int32
+		var writing chan struct{}
+		runOn(t, five, func(q *queue, o *task.Options) {
+			writing = make(chan struct{})
+			q.writing, o.Poll = writing, time.Hour
+		}, func(context.Context, task.Task, task.Report) error {
+			begun.Add(1)
+			return nil
+		}, func(*queue, *task.Pool, context.CancelFunc) {
+			advance(10 * time.Millisecond)
+			if n := begun.Load(); n != 5 {
+				t.Errorf("%d have begun", n)
+			}
+			close(writing)
+		})
+	})
+	t.Run("the next task of a workspace begins at once when the outcome of the one before is written", func(t *testing.T) {
+		var began []time.Duration
+		runOn(t, five[:3], func(q *queue, o *task.Options) {
+			for i := range q.tasks {
+				q.tasks[i].WorkspaceID = "ws_0"
+			}
+			q.takes.finish, o.Poll = 100*time.Millisecond, time.Hour
+		}, func(context.Context, task.Task, task.Report) error {
+			began = append(began, time.Since(midnight))
+			return nil
+		}, func(*queue, *task.Pool, context.CancelFunc) {
+			advance(time.Second)
+			if len(began) != 3 || began[2] < 200*time.Millisecond || began[2] > 210*time.Millisecond {
+				t.Errorf("they began after %v", began)
+			}
+		})
+	})
 	t.Run("lanes take turns from claim to claim", func(t *testing.T) {
-		types := []task.Type{task.Create, task.Stop, task.Create, task.Create, task.Stop, task.Create, task.Stop, task.Stop}
-		run(t, types, func(context.Context, task.Task, task.Report) error { <-time.After(time.Second); return nil },
+		types := []task.Type{task.Create, task.Stop, task.Stop, task.Sync, task.Sync, task.Stop, task.Stop, task.Create}
+		runOn(t, types, func(q *queue, _ *task.Options) {
+			q.tasks[3].Params.Slow, q.tasks[4].Params.Slow = true, true
+		}, func(context.Context, task.Task, task.Report) error { <-time.After(time.Second); return nil },
 			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 				advance(time.Minute)
 				if len(q.claims) < 4 || q.claims[0].first != task.Quick {
@@ -295,11 +439,25 @@ func TestPool(t *testing.T) {
 			})
 	})
 	t.Run("what is transient is tried again with growing waits, then fails", func(t *testing.T) {
-		run(t, one, func(context.Context, task.Task, task.Report) error { return errTransient },
-			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-				advance(30 * time.Second)
-				expect(t, q.of("task_0"), task.Retrying, task.Retrying, task.Failed)
-			})
+		var began []time.Time
+		runOn(t, one, func(q *queue, _ *task.Options) { q.tasks[0].MaxAttempts = 6 }, func(context.Context, task.Task, task.Report) error {
+			began = append(began, time.Now())
+			return errTransient
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(time.Minute)
+			expect(t, q.of("task_0"), task.Retrying, task.Retrying, task.Retrying, task.Retrying, task.Retrying, task.Failed)
+			for i, o := range q.outcomes["task_0"][:5] {
+				if most := time.Second << i; o.After < most/2 || o.After > most || o.Unburned {
+					t.Errorf("after try %d it waits for %s, unburned %t; want %s to %s", i+1, o.After, o.Unburned, most/2, most)
+				}
+				if late := began[i+1].Sub(began[i]) - o.After; late < 0 || late > time.Second+2*time.Millisecond {
+					t.Errorf("try %d begins %s late", i+2, late)
+				}
+				if o.Failure == nil || o.Failure.Code != "NETWORK" {
+					t.Errorf("try %d failed for %v", i+1, o.Failure)
+				}
+			}
+		})
 	})
 	t.Run("what is permanent fails at once, and so does a panic", func(t *testing.T) {
 		run(t, five[:2], func(_ context.Context, tk task.Task, _ task.Report) error {
@@ -311,6 +469,25 @@ func TestPool(t *testing.T) {
 			advance(time.Second)
 			expect(t, q.of("task_0"), task.Failed)
 			expect(t, q.of("task_1"), task.Failed)
+		})
+	})
+	t.Run("a panic fails its task, and the others go on", func(t *testing.T) {
+		run(t, five, func(ctx context.Context, tk task.Task, _ task.Report) error {
+			if tk.ID == "task_0" || tk.ID == "task_3" {
+				panic("bad")
+			}
+			<-time.After(2 * time.Second)
+			return ctx.Err()
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(10 * time.Second)
+			for id, want := range map[string]task.Status{
+				"task_0": task.Failed, "task_1": task.Succeeded, "task_2": task.Succeeded, "task_3": task.Failed, "task_4": task.Succeeded,
+			} {
+				expect(t, q.of(id), want)
+			}
+			if f := q.outcomes["task_0"][0].Failure; f == nil || f.Message != "panic: bad" {
+				t.Errorf("it failed for %v", f)
+			}
 		})
 	})
 	t.Run("while the engine cannot be asked no try is burned", func(t *testing.T) {
@@ -327,12 +504,79 @@ func TestPool(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a task past its timeout is cancelled and classified", func(t *testing.T) {
-		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
+	t.Run("a task that the engine cannot be asked about is given back with what failed, for as long as a first wait", func(t *testing.T) {
+		var began []time.Time
+		runOn(t, one, func(_ *queue, o *task.Options) {
+			o.Retry = task.Backoff{First: 3 * time.Second, Most: time.Minute}
+		}, func(context.Context, task.Task, task.Report) error {
+			began = append(began, time.Now())
+			return errWait
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(10 * time.Second)
+			for i, o := range q.outcomes["task_0"] {
+				if o.Status != task.Queued || !o.Unburned || o.After != 3*time.Second || o.Slow {
+					t.Errorf("run %d ended as %+v", i+1, o)
+				}
+				if o.Failure == nil || *o.Failure != (task.Failure{Code: "ENGINE_UNAVAILABLE", Message: "wait"}) {
+					t.Errorf("run %d failed for %v", i+1, o.Failure)
+				}
+			}
+			if len(began) < 2 || began[1].Sub(began[0]) < 3*time.Second {
+				t.Errorf("it was begun at %v", began)
+			}
+		})
+	})
+	t.Run("a task past its timeout is cancelled, and classified apart from what its handler says", func(t *testing.T) {
+		run(t, five[:2], func(ctx context.Context, tk task.Task, _ task.Report) error {
+			if tk.ID == "task_1" {
+				return ctx.Err()
+			}
+			<-ctx.Done()
+			return fmt.Errorf("wait for the container: %w", errTransient)
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(59 * time.Second)
+			expect(t, q.of("task_0"))
+			expect(t, q.of("task_1"), task.Succeeded)
+			advance(2 * time.Second)
+			expect(t, q.of("task_0"), task.Failed)
+			for _, o := range q.outcomes["task_0"] {
+				if o.Failure == nil || o.Failure.Code != "TIMEOUT" || !strings.Contains(o.Failure.Message, "wait for the container") {
+					t.Errorf("it failed for %v", o.Failure)
+				}
+			}
+		})
+	})
+	t.Run("a task that says by itself that it was cut is not taken for one past its timeout", func(t *testing.T) {
+		run(t, one, func(context.Context, task.Task, task.Report) error { return context.DeadlineExceeded },
 			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-				advance(61 * time.Second)
+				advance(time.Second)
 				expect(t, q.of("task_0"), task.Failed)
+				if f := q.outcomes["task_0"][0].Failure; f == nil || f.Code != "INTERNAL" {
+					t.Errorf("it failed for %v", f)
+				}
 			})
+	})
+	t.Run("a task that its handler finds slow is given back to the slow lane, and no try is burned", func(t *testing.T) {
+		run(t, []task.Type{task.Sync}, func(_ context.Context, tk task.Task, _ task.Report) error {
+			if tk.Lane() == task.Quick {
+				return fmt.Errorf("the image is not there: %w", task.ErrSlow)
+			}
+			return nil
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(2 * time.Second)
+			expect(t, q.of("task_0"), task.Queued, task.Succeeded)
+			if o, want := q.outcomes["task_0"][0], (task.Outcome{Status: task.Queued, Unburned: true, Slow: true}); o != want {
+				t.Errorf("it was given back as %+v, want %+v", o, want)
+			}
+		})
+	})
+	t.Run("a task that its handler finds overtaken ends as superseded", func(t *testing.T) {
+		run(t, one, func(context.Context, task.Task, task.Report) error {
+			return fmt.Errorf("the workspace is to be deleted: %w", task.ErrSuperseded)
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+			advance(2 * time.Second)
+			expect(t, q.of("task_0"), task.Superseded)
+		})
 	})
 	t.Run("a task cut by shutdown returns to the queue after its grace, unburned", func(t *testing.T) {
 		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
@@ -365,15 +609,13 @@ func TestPool(t *testing.T) {
 	})
 	t.Run("a task is cancelled, told here, by the queue, or by what whoever ran it before did not live to see", func(t *testing.T) {
 		var ran atomic.Int32
-		run(t, five[:3], func(ctx context.Context, _ task.Task, _ task.Report) error {
-			ran.Add(1)
-			<-ctx.Done()
-			return ctx.Err()
-		},
+		runOn(t, five[:3], func(q *queue, _ *task.Options) { q.tasks[2].Cancel = true },
+			func(ctx context.Context, _ task.Task, _ task.Report) error {
+				ran.Add(1)
+				<-ctx.Done()
+				return ctx.Err()
+			},
 			func(q *queue, p *task.Pool, _ context.CancelFunc) {
-				q.mu.Lock()
-				q.tasks[2].Cancel = true
-				q.mu.Unlock()
 				advance(time.Second)
 				p.Interrupt("task_0", task.ErrCancelled)
 				synctest.Wait()
@@ -397,9 +639,7 @@ func TestPool(t *testing.T) {
 			return ctx.Err()
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			advance(time.Second)
-			q.mu.Lock()
-			q.tasks[0].Lease = task.Lease{TaskID: "task_0", WorkspaceID: "ws_0", Holder: "elsewhere", Token: 7}
-			q.mu.Unlock()
+			q.takeOver()
 			advance(6 * time.Second)
 			if expect(t, q.of("task_0")); !stopped {
 				t.Error("it goes on")
@@ -435,7 +675,9 @@ func TestPool(t *testing.T) {
 		var mu sync.Mutex
 		var order []string
 		note := func(what string) { mu.Lock(); defer mu.Unlock(); order = append(order, what) }
-		run(t, []task.Type{task.Create, task.Delete}, func(ctx context.Context, tk task.Task, _ task.Report) error {
+		runOn(t, []task.Type{task.Create, task.Delete}, func(q *queue, _ *task.Options) {
+			q.tasks[1].RunAt = midnight.Add(time.Hour) // it is not there yet
+		}, func(ctx context.Context, tk task.Task, _ task.Report) error {
 			if tk.Type == task.Delete {
 				note("delete")
 				return nil
@@ -445,9 +687,6 @@ func TestPool(t *testing.T) {
 			note("create has ended")
 			return ctx.Err()
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-			q.mu.Lock() // before the pool's first claim: the second task is not there yet
-			q.tasks[1].RunAt = time.Now().Add(time.Hour)
-			q.mu.Unlock()
 			advance(2 * time.Second)
 			q.handOver()
 			advance(30 * time.Second)
@@ -458,22 +697,25 @@ func TestPool(t *testing.T) {
 	})
 	t.Run("a task whose lease ends while it waits for its workspace does not begin", func(t *testing.T) {
 		var began []task.Type
-		run(t, []task.Type{task.Create, task.Delete}, func(ctx context.Context, tk task.Task, _ task.Report) error {
+		var frozen chan struct{}
+		runOn(t, []task.Type{task.Create, task.Delete}, func(q *queue, _ *task.Options) {
+			frozen = make(chan struct{})
+			q.tasks[1].RunAt, q.frozen = midnight.Add(time.Hour), frozen // the pool does not learn that leases are lost
+		}, func(ctx context.Context, tk task.Task, _ task.Report) error {
 			began = append(began, tk.Type)
 			<-ctx.Done()
 			<-time.After(10 * time.Second)
 			return ctx.Err()
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-			frozen := make(chan struct{})
-			q.mu.Lock()
-			q.tasks[1].RunAt, q.frozen = time.Now().Add(time.Hour), frozen // the pool does not learn that leases are lost
-			q.mu.Unlock()
 			advance(2 * time.Second)
 			q.handOver()
 			advance(20 * time.Second)
 			close(frozen)
 			if !slices.Equal(began, []task.Type{task.Create}) {
 				t.Errorf("%v began", began)
+			}
+			if !slices.Equal(q.doubted, []string{"ws_0"}) {
+				t.Errorf("%v are looked at: what did not begin has done nothing", q.doubted)
 			}
 		})
 	})
@@ -494,24 +736,12 @@ func TestPool(t *testing.T) {
 		})
 	})
 	t.Run("a task whose lease cannot be kept alive stops when it ends", func(t *testing.T) {
-		var stopped time.Duration
-		began := time.Time{}
-		run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
-			began = time.Now()
-			<-ctx.Done()
-			if errors.Is(context.Cause(ctx), task.ErrLeaseLost) {
-				stopped = time.Since(began)
-			}
-			return ctx.Err()
-		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+		var c cuts
+		run(t, one, c.handle, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			synctest.Wait()
-			q.mu.Lock()
-			q.away = true
-			q.mu.Unlock()
+			q.setAway(true)
 			advance(20 * time.Second)
-			if stopped < 5*time.Second || stopped > 8*time.Second {
-				t.Errorf("it stopped after %s, want the lease's 6s and no more than one tick", stopped)
-			}
+			c.expect(t, "task_0", 6*time.Second)
 			expect(t, q.of("task_0"))
 		})
 	})
@@ -522,14 +752,66 @@ func TestPool(t *testing.T) {
 				report("pulling the image", &done)
 				<-time.After(time.Millisecond)
 			}
+			report("starting", nil)
 			<-time.After(time.Second)
 			return nil
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			advance(3 * time.Second)
-			if q.reports < 3 || q.reports > 6 {
-				t.Errorf("%d reports in a second", q.reports)
+			if n := len(q.reports); n < 3 || n > 6 {
+				t.Fatalf("%d reports in a second", n)
+			}
+			last := q.reports[len(q.reports)-1]
+			if last.step != "starting" || last.progress != nil {
+				t.Errorf("the last is %q, %v", last.step, last.progress)
+			}
+			for i, r := range q.reports[:len(q.reports)-1] { // one each quarter of a second, and what was new then
+				if want := 25 * float64(i); r.step != "pulling the image" || r.progress == nil || *r.progress < want-0.2 || *r.progress > want {
+					t.Errorf("report %d is %q, %v; want progress %v", i, r.step, r.progress, want)
+				}
 			}
 		})
+	})
+	t.Run("an outcome is written although the database fails for a moment", func(t *testing.T) {
+		runs := 0
+		runOn(t, one, func(q *queue, _ *task.Options) { q.failing = 5 }, func(context.Context, task.Task, task.Report) error { runs++; return nil },
+			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
+				advance(5 * time.Second)
+				if expect(t, q.of("task_0"), task.Succeeded); runs != 1 || q.failing != 0 {
+					t.Errorf("it ran %d times, and %d failures are left", runs, q.failing)
+				}
+			})
+	})
+	t.Run("an outcome that cannot be written for long is given up, and the task runs again", func(t *testing.T) {
+		for name, prepare := range map[string]func(*queue){
+			"it fails":  func(q *queue) { q.failing = 1000 },
+			"it stands": func(q *queue) { q.writing = make(chan struct{}) },
+		} {
+			var began []time.Duration
+			runOn(t, one, func(q *queue, _ *task.Options) { prepare(q) }, func(context.Context, task.Task, task.Report) error {
+				began = append(began, time.Since(midnight))
+				return nil
+			}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+				advance(9 * time.Second)
+				q.mu.Lock()
+				tried := 1000 - q.failing
+				q.mu.Unlock()
+				if name == "it fails" && tried < 9 {
+					t.Errorf("%s: %d attempts in 9s", name, tried)
+				}
+				advance(3 * time.Second)
+				q.mu.Lock()
+				q.failing = 0
+				if q.writing != nil {
+					close(q.writing)
+				}
+				q.mu.Unlock()
+				advance(13 * time.Second)
+				expect(t, q.of("task_0"), task.Succeeded)
+				if len(began) != 2 || began[1] < 14*time.Second { // it was kept to the 8th second at least
+					t.Errorf("%s: it began after %v, want twice", name, began)
+				}
+			})
+		}
 	})
 }
 
@@ -541,5 +823,16 @@ func TestBackoff(t *testing.T) {
 				t.Fatalf("try %d: got %s, want %s to %s", try, got, most/2, most)
 			}
 		}
+	}
+	low, high := 0, 0
+	for range 100 {
+		if b.After(4) < 6*time.Second {
+			low++
+		} else {
+			high++
+		}
+	}
+	if low == 0 || high == 0 {
+		t.Errorf("of 100 waits of 4s to 8s %d are in the lower half and %d in the upper one: what failed together comes back together", low, high)
 	}
 }
