@@ -69,7 +69,7 @@ func (b *bench) containers(ctx context.Context) (results []result, err error) {
 func (b *bench) bestAtOnce(ctx context.Context, direct *raw) (best int, err error) {
 	var least time.Duration
 	_, err = direct.make(ctx, warmUp, warmUp)
-	if err = errors.Join(err, clearEngine(ctx, b.engine, direct.installation)); err != nil {
+	if err := errors.Join(err, clearEngine(ctx, b.engine, direct.installation)); err != nil {
 		return 0, err
 	}
 	for _, n := range []int{1, 4, 8, 16} {

@@ -107,7 +107,7 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if lookErr = l.away(whole, lookErr); engine.Is(lookErr, engine.KindUnavailable) {
 		return errors.Join(forGood(err), lookErr, err) // that the engine has gone is why the work failed, unless it could never succeed
 	}
-	if err = errors.Join(err, lookErr); err != nil {
+	if err := errors.Join(err, lookErr); err != nil {
 		return err
 	}
 	return l.conclude(ctx, t, w, left)

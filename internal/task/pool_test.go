@@ -43,7 +43,7 @@ type queue struct {
 // takes is how long calls take.
 type takes struct{ claim, extend, finish time.Duration }
 
-// wait makes a call take d. One that takes no time sets no timer.
+// wait makes a call take d. One that takes no time sets no timer: the race detector does not bear many of a bubble that end at once.
 func wait(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)

@@ -21,14 +21,7 @@ func (p *Pool) reporter(ctx context.Context, lease Lease) (Report, func()) {
 	newest := make(chan state, 1)
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		pause := time.NewTimer(0)
-		defer pause.Stop()
 		for {
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				return
-			}
 			select {
 			case s := <-newest:
 				if err := p.queue.Report(ctx, lease, s.step, s.progress); err != nil && ctx.Err() == nil {
@@ -37,7 +30,11 @@ func (p *Pool) reporter(ctx context.Context, lease Lease) (Report, func()) {
 			case <-ctx.Done():
 				return
 			}
-			pause.Reset(reportEvery)
+			select {
+			case <-time.After(reportEvery):
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
 	report := func(step string, progress *float64) {

@@ -40,14 +40,6 @@ func Lanes() []Lane { return []Lane{Quick, Slow} }
 // Next is the lane whose turn comes after one of l.
 func (l Lane) Next() Lane { return 1 - l }
 
-// Lane is the lane of a task: that of its type, until it was found to be slow.
-func (t Task) Lane() Lane {
-	if t.Params.Slow {
-		return Slow
-	}
-	return t.Type.Lane()
-}
-
 // Lane is the lane of a type.
 func (t Type) Lane() Lane {
 	switch t {
@@ -109,6 +101,14 @@ type Task struct {
 	Revision    int64 // grows with each write, so that the newer of two copies can be told
 	Place       int   // in the queue, from 1, in what is told to who watches it; it is not kept
 	Lease       Lease // of the worker that runs it
+}
+
+// Lane is the lane of a task: that of its type, until it was found to be slow.
+func (t Task) Lane() Lane {
+	if t.Params.Slow {
+		return Slow
+	}
+	return t.Type.Lane()
 }
 
 // Discarded reports whether it is a CREATE whose failure was waited for, so that the workspace is deleted again.

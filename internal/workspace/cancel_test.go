@@ -127,7 +127,7 @@ func TestCancelling(t *testing.T) {
 		{"a start behind a stop that runs leaves the stop", "RUNNING", "STOP, run t1, START, cancel t2", "STOPPED STOP SYNC"},
 		{"a start behind a sync that runs, and may have begun to start it, is undone", "STOPPED", "SYNC, run t1, START, cancel t2", "STOPPED SYNC SYNC"}, //nolint:dupword // the second undoes
 		{"a start behind a creation that runs, and may have begun to start it, is undone", "MADE", "run t1, START, cancel t2", "STOPPED CREATE SYNC"},
-		{"a start behind what takes back leaves nothing", "CREATE", "run t1, cancel t1, cut t1, run t2, START, cancel t3", "STOPPED SYNC(undo) SYNC(undo)"},
+		{"a start behind what takes back leaves nothing", "CREATE", "run t1, cancel t1, cut t1, run t2, START, cancel t3", "STOPPED SYNC(undo) SYNC(undo)"}, //nolint:dupword // the second undoes what the first may have begun
 		{"a start that is cancelled with the stop behind it leaves it stopped", "STOPPED", "START, run t1, STOP, cancel t1, cut t1, cancel t2", "STOPPED"},
 		{"a creation that is cancelled with the stop behind it is taken back", "CREATE", "run t1, STOP, cancel t1, cut t1, cancel t2", "STOPPED SYNC(undo)"},
 		{"a start that ends well although it is cancelled is stopped again", "STOPPED", "START, run t1, cancel t1, succeed t1", "STOPPED SYNC"},

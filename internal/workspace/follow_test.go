@@ -35,7 +35,7 @@ func gather[T any](stream <-chan T, say func(T) string) (soFar func() string) {
 	}
 }
 
-// asks asks for something, and lets it come to rest.
+// asks wants something, and lets it come to rest.
 func (p *plant) asks(verb task.Type, id string) (r workspace.Result) {
 	p.Helper()
 	r, err := p.Request(p.Context(), ann, verb, workspace.Ask{ID: id})

@@ -46,6 +46,7 @@ DELETED  DELETING    RUNNING
 DELETED  DELETING    -
 `
 
+//nolint:dupword // they are tables
 var orderRules = map[DesiredState]string{
 	WantRunning: `
 live                     START/RECREATE  STOP   RESTART  CREATE    SYNC   DELETE
@@ -148,6 +149,8 @@ SYNC clear runs          refuse                                   new×`,
 }
 
 // orderRulesOfTwo are those beside two live tasks, of which the words name the older one 1 and the newer one 2.
+//
+//nolint:dupword // they are tables
 var orderRulesOfTwo = map[DesiredState]string{
 	WantRunning: `
 older, newer                              START/RECREATE  STOP    RESTART  CREATE    SYNC   DELETE
