@@ -8,4 +8,4 @@ built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 go build -trimpath -o "$built/aicli-web" .
 go -C bench build -trimpath -o "$built/bench" .
-scripts/with-postgres.sh "$built/bench" -server "$built/aicli-web" "$@"
+DURABLE=1 scripts/with-postgres.sh "$built/bench" -server "$built/aicli-web" "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command with AICLI_TEST_POSTGRES set to a throw-away PostgreSQL cluster on loopback, and removes the cluster after
-# it. Installs PostgreSQL where it is missing, on Debian and Ubuntu as root.
+# it. Installs PostgreSQL where it is missing, on Debian and Ubuntu as root. With DURABLE=1 its commits wait for the disk, as
+# they do where it is not about to be thrown away.
 set -euo pipefail
 
 # A directory of the server's own programs: Debian keeps them out of PATH.
@@ -38,11 +39,13 @@ trap cleanup EXIT
 
 cd "$home"
 "${as[@]}" "$bin/initdb" -D "$home/data" -U aicli -A trust --no-sync -E UTF8 --locale=C >"$home/initdb.log" 2>&1 || { cat "$home/initdb.log" >&2; exit 1; }
+settings=(-c max_connections=300)
+if [ "${DURABLE:-}" != 1 ]; then settings+=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off); fi
 port=
 for _ in 1 2 3 4 5; do # a free port may be taken before the server has it
   port=$((20000 + RANDOM % 10000))
-  "${as[@]}" "$bin/postgres" -D "$home/data" -k "$home" -h 127.0.0.1 -p "$port" \
-    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300 >"$home/postgres.log" 2>&1 &
+  "${as[@]}" "$bin/postgres" -D "$home/data" -k "$home" -h 127.0.0.1 -p "$port" "${settings[@]}" \
+    >"$home/postgres.log" 2>&1 &
   pid=$!
   for _ in $(seq 1 150); do
     if "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" -U aicli -d postgres; then break 2; fi
