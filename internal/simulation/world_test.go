@@ -30,7 +30,7 @@ const (
 	image        = enginetest.BaseImage
 	installation = "inst_simulated"
 	// convergeEvery is after how many steps there are no faults for a while.
-	convergeEvery = 100
+	convergeEvery = 200
 )
 
 // world is all that there is, and what is known of it.

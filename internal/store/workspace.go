@@ -201,8 +201,8 @@ func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error)
 	return rows[0].toWorkspace(), nil
 }
 
-// writeTasks writes what is known already at once, and then inserts new tasks one by one: each gets its turn after those before it, and
-// what has ended makes room in its owner's line.
+// writeTasks writes what is known already at once, and then inserts new tasks: each gets its turn after those before it, and what has ended makes
+// room in its owner's line.
 func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task) error {
 	var known, fresh []taskRow
 	for _, t := range tasks {
@@ -217,29 +217,40 @@ func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task) error {
 			return cmp.Or(err, fmt.Errorf("the row of %s, or one beside it, has changed meanwhile", known[0].ID))
 		}
 	}
-	live := make(map[string]int) // of the owners of new ones
+	if len(fresh) == 0 {
+		return nil
+	}
+	l := lines{live: make(map[string]int), turns: make(map[ownersLane]int64)}
 	for i := range fresh {
-		if err := db.line(tx, &fresh[i], live); err != nil {
-			return err
-		}
-		if err := tx.Create(&fresh[i]).Error; err != nil {
+		if err := db.line(tx, &fresh[i], l); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.CreateInBatches(fresh, rowsAtOnce).Error
+}
+
+// lines are those of owners in one transaction: how many tasks each has, and the last turn of each that was given, as far as that was asked.
+type lines struct {
+	live  map[string]int
+	turns map[ownersLane]int64
+}
+
+type ownersLane struct {
+	owner string
+	lane  task.Lane
 }
 
 // nearBound is how close to the bound of their tasks an owner is counted under a lock: many who ask at once, on all servers, are fewer.
 const nearBound = 500
 
-// line puts a new task into its owner's line, where there is room in it. live counts the tasks of owners, as far as they were counted.
-func (db *DB) line(tx *gorm.DB, row *taskRow, live map[string]int) (err error) {
-	n, counted := live[row.OwnerID]
+// line puts a new task into its owner's line, where there is room in it.
+func (db *DB) line(tx *gorm.DB, row *taskRow, l lines) (err error) {
 	t := row.toTask()
+	n, counted := l.live[t.OwnerID]
 	if !counted {
-		if n, err = countLive(tx, row.OwnerID); err == nil && workspace.Admit(t, n+nearBound) != nil {
-			if err = db.lockOwner(tx, row.OwnerID); err == nil {
-				n, err = countLive(tx, row.OwnerID)
+		if n, err = countLive(tx, t.OwnerID); err == nil && workspace.Admit(t, n+nearBound) != nil {
+			if err = db.lockOwner(tx, t.OwnerID); err == nil {
+				n, err = countLive(tx, t.OwnerID)
 			}
 		}
 		if err != nil {
@@ -249,9 +260,16 @@ func (db *DB) line(tx *gorm.DB, row *taskRow, live map[string]int) (err error) {
 	if err := workspace.Admit(t, n); err != nil {
 		return err
 	}
-	live[row.OwnerID] = n + 1
-	row.Turn, err = nextTurn(tx, t.Lane(), row.OwnerID, row.CreatedAt.time())
-	return err
+	l.live[t.OwnerID] = n + 1
+	key := ownersLane{t.OwnerID, t.Lane()}
+	turn, given := l.turns[key]
+	if turn++; !given {
+		if turn, err = nextTurn(tx, key.lane, key.owner, t.CreatedAt); err != nil {
+			return err
+		}
+	}
+	l.turns[key], row.Turn = turn, turn
+	return nil
 }
 
 func countLive(tx *gorm.DB, owner string) (n int, err error) {

@@ -52,7 +52,7 @@ func TestOutlook(t *testing.T) {
 		w.AskedAt = began.Add(time.Second)
 		return w
 	}
-	stopping := []task.Task{{ID: "t1", Type: task.Stop, Status: task.Running}}
+	stopping := []task.Task{{ID: "t1", Type: task.Stop, Status: task.Queued}}
 	for _, c := range []struct {
 		name string
 		verb task.Type

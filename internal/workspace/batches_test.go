@@ -403,12 +403,12 @@ func TestBatches(t *testing.T) {
 		p.want(b.ID, "COMPLETED_WITH_ERRORS: 1 SUCCEEDED, 1 CANCELLED")
 		p.desires(ids[1], workspace.WantRunning)
 	})
-	onPlant(t, "a pool that is larger than the window is kept busy", 64, func(p *plant) {
+	onPlant(t, "a pool that is larger than the window is kept busy", 26, func(p *plant) {
 		p.hold()
-		b := p.batch(workspace.BatchInput{Operation: task.Restart, IDs: rows(p.T, p.db, "ann", 300)})
+		b := p.batch(workspace.BatchInput{Operation: task.Restart, IDs: rows(p.T, p.db, "ann", 110)})
 		p.settle()
 		tasks, err := p.Tasks(p.Context(), ann, workspace.TaskQuery{BatchID: b.ID, Window: workspace.Window{First: 1}})
-		if err != nil || tasks.Total != 256 {
+		if err != nil || tasks.Total != 104 {
 			p.Errorf("%d are under way, %v, want four for each worker", tasks.Total, err)
 		}
 	})
