@@ -76,7 +76,7 @@ const (
 	boolean = "BOOLEAN"
 )
 
-// taskColumns are those that change while a task lives. It keeps its turn.
+// taskColumns are those that change while a task lives. Its lane and its turn change in another way: see requeue.
 var taskColumns = []column[taskRow]{
 	plain("id", text, func(r taskRow) any { return r.ID }),
 	plain("status", text, func(r taskRow) any { return r.Status }),
