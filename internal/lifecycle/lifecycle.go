@@ -22,7 +22,7 @@ import (
 type Workspaces interface {
 	Get(ctx context.Context, id string) (workspace.Workspace, error)
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
-	RecordEnd(ctx context.Context, id string, e workspace.End) error
+	RecordEnd(ctx context.Context, id string, e workspace.End) (news bool, err error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
@@ -217,9 +217,12 @@ func (l *Lifecycle) see(ctx context.Context, id string) (s seen, err error) {
 	return s, err
 }
 
-// End records that a container has ended, as an event of the engine told. It takes its turn with the looks: one that saw the container run
-// is recorded before.
+// End records that a container has ended, as an event of the engine told. It waits for no look: what one has seen before is not recorded over it.
+// But one that is about to record that the container runs makes it news, so that it is told once more behind that one.
 func (l *Lifecycle) End(ctx context.Context, id string, e workspace.End) error {
+	if news, err := l.workspaces.RecordEnd(ctx, id, e); news || err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	leave, err := l.looks.take(ctx, id)
@@ -227,7 +230,8 @@ func (l *Lifecycle) End(ctx context.Context, id string, e workspace.End) error {
 		return err
 	}
 	defer leave()
-	return l.workspaces.RecordEnd(ctx, id, e)
+	_, err = l.workspaces.RecordEnd(ctx, id, e)
+	return err
 }
 
 // Discard removes an orphan, unless a row knows it by now.

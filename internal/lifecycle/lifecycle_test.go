@@ -41,9 +41,12 @@ func (d *desk) Record(_ context.Context, _ string, seen workspace.Observed) (wor
 	return d.w, nil
 }
 
-func (d *desk) RecordEnd(_ context.Context, _ string, e workspace.End) error {
+func (d *desk) RecordEnd(_ context.Context, _ string, e workspace.End) (bool, error) {
+	if d.w.Observed.State() != workspace.ContainerRunning {
+		return false, nil
+	}
 	d.ends = append(d.ends, e)
-	return nil
+	return true, nil
 }
 
 func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (workspace.Workspace, error) {
@@ -167,24 +170,32 @@ func TestWhatWasBegunIsNotCut(t *testing.T) {
 	}
 }
 
-func TestAnEndIsRecordedAfterALookThatSawItRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake, d, l := rig()
-		looking := make(chan struct{})
-		fake.onList = func() error { <-looking; return nil }
-		look, end := make(chan error, 1), make(chan error, 1)
-		go func() { look <- l.Look(t.Context(), "ws_1") }()
-		synctest.Wait()
-		go func() { end <- l.End(t.Context(), "ws_1", workspace.End{Code: 3}) }()
-		synctest.Wait()
-		if len(d.ends) > 0 {
-			t.Error("what the look saw would be recorded over it")
-		}
-		close(looking)
-		if err := errors.Join(<-look, <-end); err != nil || len(d.ends) != 1 || d.ends[0].Code != 3 {
-			t.Errorf("got %+v, %v", d.ends, err)
-		}
-	})
+func TestAnEndWaitsForNoLookButOneThatMakesItNews(t *testing.T) {
+	for _, known := range []bool{true, false} { // that the container runs
+		synctest.Test(t, func(t *testing.T) {
+			fake, d, l := rig()
+			if err := l.Handlers()[task.Create](t.Context(), task.Task{Type: task.Create, WorkspaceID: "ws_1"}, func(string, *float64) {}); err != nil {
+				t.Fatal(err)
+			}
+			if !known {
+				d.w.Observed.Container = nil
+			}
+			looking := make(chan struct{})
+			fake.onList = func() error { <-looking; return nil }
+			look, end := make(chan error, 1), make(chan error, 1)
+			go func() { look <- l.Look(t.Context(), "ws_1") }()
+			synctest.Wait()
+			go func() { end <- l.End(t.Context(), "ws_1", workspace.End{Code: 3}) }()
+			synctest.Wait()
+			if (len(d.ends) > 0) != known {
+				t.Errorf("known to run: %t; recorded while somebody looks: %+v", known, d.ends)
+			}
+			close(looking)
+			if err := errors.Join(<-look, <-end); err != nil || len(d.ends) != 1 || d.ends[0].Code != 3 {
+				t.Errorf("known to run: %t; got %+v, %v", known, d.ends, err)
+			}
+		})
+	}
 }
 
 func TestAnEngineThatDoesNotChangeLimitsKeepsThem(t *testing.T) {

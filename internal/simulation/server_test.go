@@ -106,9 +106,9 @@ func (d desk) Record(ctx context.Context, id string, seen workspace.Observed) (w
 	return d.server.Service.Record(ctx, id, seen)
 }
 
-func (d desk) RecordEnd(ctx context.Context, id string, e workspace.End) error {
+func (d desk) RecordEnd(ctx context.Context, id string, e workspace.End) (bool, error) {
 	if err := d.server.reach(); err != nil {
-		return err
+		return false, err
 	}
 	return d.server.Service.RecordEnd(ctx, id, e)
 }

@@ -130,12 +130,12 @@ func (c *Container) exit() Exit {
 }
 
 // End takes in that the container that was seen to run has ended. An engine tells of that before it has cleared up, and cannot be asked
-// how it ended until then: who looks then finds out, and recovery begins.
-func (d *Draft) End(e End) {
+// how it ended until then: who looks then finds out, and recovery begins. It reports whether that was news.
+func (d *Draft) End(e End) bool {
 	w := &d.Workspace
 	c := w.Observed.Container
 	if c == nil || c.ID != e.ContainerID || c.State != ContainerRunning && c.State != ContainerPaused || c.StartedAt == nil || !e.At.After(*c.StartedAt) {
-		return // it is known, or what was seen since counts
+		return false // it is known, or that it ran is not, or what was seen since counts
 	}
 	ended := *c
 	ended.State, ended.FinishedAt, ended.ExitCode, ended.Ending = ContainerExited, &e.At, e.Code, true
@@ -144,6 +144,7 @@ func (d *Draft) End(e End) {
 	if w.DesiredState == WantRunning {
 		w.Failure = nil // as Observe does
 	}
+	return true
 }
 
 // ailment is the table of what recovery does about what was seen, while it should run. No verb: nothing is wrong, or the engine is at it.

@@ -182,16 +182,17 @@ func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspa
 	return ch.Workspace, err
 }
 
-// RecordEnd takes in that the container of a workspace has ended, as an event told; one that is gone is nobody's any more.
-func (s *Service) RecordEnd(ctx context.Context, id string, e End) error {
-	_, err := s.update(ctx, id, func(d *Draft) error {
-		d.End(e)
+// RecordEnd takes in that the container of a workspace has ended, as an event told, and says whether that was news. One that is gone is nobody's any
+// more.
+func (s *Service) RecordEnd(ctx context.Context, id string, e End) (news bool, err error) {
+	_, err = s.update(ctx, id, func(d *Draft) error {
+		news = d.End(e)
 		return nil
 	})
 	if CodeOf(err) == NotFound {
-		return nil
+		return false, nil
 	}
-	return err
+	return news, err
 }
 
 // Get finds a workspace without asking who wants it: for tasks and the monitor.
