@@ -62,22 +62,13 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 			return err
 		}
 		changes, err := db.save(tx, d)
-		if err != nil {
-			return err
+		if err == nil {
+			ch = changes[0]
 		}
-		if ch = changes[0]; ch.Workspace.Version == w.Version && len(ch.Batches) == 0 && d.Item == nil && d.Once.Key == "" {
-			return errUnchanged
-		}
-		return nil
+		return err
 	})
-	if errors.Is(err, errUnchanged) {
-		err = nil
-	}
 	return ch, wrap("change a workspace", err)
 }
-
-// errUnchanged ends a transaction that has changed nothing: for its locks alone a commit would wait for the disk.
-var errUnchanged = errors.New("nothing has changed")
 
 // save is where every change of a workspace that exists is written, of one or of several that are locked. Batches that have changed are
 // told of with the first.
