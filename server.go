@@ -161,6 +161,7 @@ func (d *doctorCommand) Run(h *host) error {
 		return err
 	}
 	findings := doctor.Engine(h.ctx, e, h.config.DefaultImage, h.config.NetworkPool)
+	findings = append(findings, doctor.Mounts(h.ctx, e, func(c engine.Container) bool { return processOf(c).Visible() }))
 	findings = append(findings, databaseFinding(h.ctx, h.config.Database), explorerFinding())
 	if d.Orphans {
 		findings = append(findings, orphanFindings(h.ctx, h.config, e)...)
@@ -480,6 +481,21 @@ func (p projects) Check(owner, path string) error { return pathError(p.Root.Chec
 func (p projects) Make(owner, path string) (string, error) {
 	found, err := p.Root.Make(owner, path)
 	return found, pathError(err)
+}
+
+// Find is for a task, as Make is.
+func (p projects) Find(owner, path string) (string, error) {
+	found, err := p.Root.Find(owner, path)
+	return found, pathError(err)
+}
+
+// Mounted looks into a container through its first process.
+func (p projects) Mounted(owner, path, target string, c engine.Container) (same, known bool, err error) {
+	return p.Root.Mounted(owner, path, target, processOf(c))
+}
+
+func processOf(c engine.Container) project.Process {
+	return project.Process{Container: c.ID, Pid: c.Pid}
 }
 
 func pathError(err error) error {

@@ -109,3 +109,31 @@ func poolFinding(ctx context.Context, e engine.Engine, pool netip.Prefix) Findin
 	}
 	return Finding{OK, "networks", fmt.Sprintf("%s has room for %d workspaces.", pool, 1<<(perWorkspace-pool.Bits()))}
 }
+
+// inspected bounds how many containers are looked at to find one that runs.
+const inspected = 20
+
+// Mounts finds out by a container that runs, whoever's it is, whether the server may look into containers. visible says so of one.
+func Mounts(ctx context.Context, e engine.Engine, visible func(engine.Container) bool) Finding {
+	const subject = "mounts"
+	ctx, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	list, err := e.Containers(ctx, nil)
+	if err != nil {
+		return Finding{Bad, subject, fmt.Sprintf("Containers cannot be listed: %v", err)}
+	}
+	running := slices.DeleteFunc(list, func(c engine.Summary) bool { return c.State != engine.Running })
+	for _, one := range running[:min(len(running), inspected)] {
+		c, err := e.Container(ctx, one.ID)
+		switch {
+		case err != nil || c.State != engine.Running: // it has ended meanwhile
+			continue
+		case visible(c):
+			return Finding{OK, subject, "After each start, what a container has mounted is compared with its project's directory."}
+		default:
+			return Finding{Note, subject, "The server may not look into containers, so what they have mounted is not compared after a start; paths are still checked before it. " +
+				"It may where it runs as root on the engine's machine, in the same PID namespace."}
+		}
+	}
+	return Finding{Note, subject, "No container runs, so it cannot be told whether what is mounted is compared after a start. Run doctor again while a workspace runs."}
+}

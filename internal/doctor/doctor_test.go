@@ -57,6 +57,41 @@ func TestEngine(t *testing.T) {
 	})
 }
 
+func TestMounts(t *testing.T) {
+	f := enginetest.New()
+	look := func(visible bool) doctor.Finding {
+		return doctor.Mounts(t.Context(), f, func(c engine.Container) bool {
+			if c.Pid == 0 || c.State != engine.Running {
+				t.Errorf("asked about %+v", c)
+			}
+			return visible
+		})
+	}
+	if got := look(true); got.Verdict != doctor.Note || !strings.Contains(got.Text, "while a workspace runs") {
+		t.Errorf("without a container: %+v", got)
+	}
+	id, err := f.CreateContainer(t.Context(), engine.ContainerSpec{Name: "one", Image: enginetest.BaseImage, Entrypoint: []string{"sleep", "infinity"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := look(true); got.Verdict != doctor.Note {
+		t.Errorf("with a container that does not run: %+v", got)
+	}
+	if err := f.StartContainer(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(true); got.Verdict != doctor.OK {
+		t.Errorf("got %+v", got)
+	}
+	if got := look(false); got.Verdict != doctor.Note || !strings.Contains(got.Text, "may not look into containers") {
+		t.Errorf("got %+v", got)
+	}
+	f.SetDown(true)
+	if got := look(true); got.Verdict != doctor.Bad {
+		t.Errorf("of an engine that is away: %+v", got)
+	}
+}
+
 // lesser is an engine of another kind.
 type lesser struct{ *enginetest.Fake }
 

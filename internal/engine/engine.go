@@ -203,6 +203,7 @@ type Container struct {
 	ExitCode   int       // of the last run; meaningless before FinishedAt
 	OOMKilled  bool
 	Error      string // the engine's own word on why it did not start
+	Pid        int    // of its first process, on the engine's host; 0 while it does not run
 	Enforced   Enforced
 }
 

@@ -75,8 +75,8 @@ func Container(w workspace.Workspace, installation, networkID, project string) e
 	}
 }
 
-// Compare says in words what a container should have and the engine does not report. Empty is good.
-func Compare(w workspace.Workspace, seen engine.Enforced) (warnings []string) {
+// Compare says in words what a container should have and the engine does not report, and what could not be seen. Empty is good.
+func Compare(w workspace.Workspace, seen engine.Enforced, mount workspace.Mount) (warnings []string) {
 	warn := func(bad bool, format string, args ...any) {
 		if bad {
 			warnings = append(warnings, fmt.Sprintf(format, args...))
@@ -91,6 +91,7 @@ func Compare(w workspace.Workspace, seen engine.Enforced) (warnings []string) {
 	}
 	warn(!seen.NoNewPrivileges, "The engine does not keep the container from gaining privileges.")
 	warn(seen.Privileged, "The container is privileged.")
+	warn(mount == workspace.MountUnknown, "The server may not look into the container, so it was not checked that exactly the project's directory is mounted.")
 	warn(seen.Seccomp != "default", "The engine's seccomp profile does not apply: it is %s.", seen.Seccomp)
 	return warnings
 }

@@ -3,6 +3,7 @@ package isolation_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -60,7 +61,7 @@ func TestContainer(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	if got := isolation.Compare(w, enforced(isolation.Container(w, "i", "n", "/p"))); len(got) != 0 {
+	if got := isolation.Compare(w, enforced(isolation.Container(w, "i", "n", "/p")), workspace.MountVerified); len(got) != 0 {
 		t.Errorf("a container that is as asked for: %v", got)
 	}
 	for name, spoil := range map[string]func(*engine.Enforced){
@@ -75,10 +76,17 @@ func TestCompare(t *testing.T) {
 		t.Run(name+" is said", func(t *testing.T) {
 			e := enforced(isolation.Container(w, "i", "n", "/p"))
 			spoil(&e)
-			if got := isolation.Compare(w, e); len(got) != 1 {
+			if got := isolation.Compare(w, e, workspace.MountVerified); len(got) != 1 {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+func TestWhatMayNotBeLookedIntoIsSaid(t *testing.T) {
+	e := enforced(isolation.Container(w, "i", "n", "/p"))
+	if got := isolation.Compare(w, e, workspace.MountUnknown); len(got) != 1 || !strings.Contains(got[0], "mounted") {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -146,6 +146,9 @@ func (s *stage) real() string {
 func (s *stage) told() bool {
 	s.Helper()
 	seen, err := s.l.observe(s.Context(), s.desk.w)
+	if err == nil {
+		err = s.l.checkMount(s.Context(), s.desk.w, &seen)
+	}
 	if err != nil {
 		s.Fatal(err)
 	}

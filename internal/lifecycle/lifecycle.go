@@ -24,14 +24,19 @@ type Workspaces interface {
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
 	RecordEnd(ctx context.Context, id string, e workspace.End) (news bool, err error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
+	Enclosing(ctx context.Context, w workspace.Workspace) (name string, err error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
 }
 
 // Projects makes project directories and says where they are on the host.
 type Projects interface {
+	// Make and Find give a path without links. Find makes nothing.
 	Make(owner, path string) (string, error)
+	Find(owner, path string) (string, error)
 	RemoveEmpty(owner, path string) error
+	// Mounted says whether a running container has exactly that directory mounted at target; known, whether that could be told.
+	Mounted(owner, path, target string, c engine.Container) (same, known bool, err error)
 }
 
 // Lifecycle runs tasks against an engine.
@@ -106,6 +111,9 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	left, lookErr := l.look(whole, w.ID)
 	if lookErr = l.away(whole, lookErr); engine.Is(lookErr, engine.KindUnavailable) {
 		return errors.Join(forGood(err), lookErr, err) // that the engine has gone is why the work failed, unless it could never succeed
+	}
+	if left.foreign {
+		return workspace.ErrForeignMount
 	}
 	if err := errors.Join(err, lookErr); err != nil {
 		return err
@@ -195,14 +203,15 @@ func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
 		return s, err
 	}
 	defer leave()
-	for {
-		if s, err = l.see(ctx, id); !errors.Is(err, workspace.ErrStale) {
+	for foreign := false; ; foreign = s.foreign {
+		if s, err = l.see(ctx, id, foreign); !errors.Is(err, workspace.ErrStale) {
 			return s, err
 		}
 	}
 }
 
-func (l *Lifecycle) see(ctx context.Context, id string) (s seen, err error) {
+// see observes and records once. foreign: the container was removed because of what it had mounted, and that is yet to be recorded.
+func (l *Lifecycle) see(ctx context.Context, id string, foreign bool) (s seen, err error) {
 	w, err := l.workspaces.Get(ctx, id)
 	if workspace.CodeOf(err) == workspace.NotFound {
 		return s, nil
@@ -211,6 +220,10 @@ func (l *Lifecycle) see(ctx context.Context, id string) (s seen, err error) {
 		return s, err
 	}
 	if s, err = l.observe(ctx, w); err != nil {
+		return s, err
+	}
+	s.foreign = foreign
+	if err = l.checkMount(ctx, w, &s); err != nil {
 		return s, err
 	}
 	_, err = l.workspaces.Record(ctx, w.ID, observed(w, s))
@@ -354,9 +367,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case unpause:
 			err = l.engine.UnpauseContainer(ctx, target)
 		case startContainer:
-			if err = l.engine.StartContainer(ctx, target); engine.Is(err, engine.KindBroken) {
-				err = errors.Join(err, l.engine.RemoveContainer(ctx, target)) // the next run makes another one
-			}
+			err = l.startContainer(ctx, w, target)
 		case stopContainer:
 			err = l.engine.StopContainer(ctx, target, t.Params.Grace)
 		case removeContainer:
@@ -409,11 +420,22 @@ func (l *Lifecycle) subnets(ctx context.Context) (taken []netip.Prefix, err erro
 // createContainer is not cut either, once begun.
 func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, network string) (string, error) {
 	ctx = context.WithoutCancel(ctx)
-	project, err := l.projects.Make(w.OwnerID, w.ProjectPath)
+	project, err := l.project(ctx, w, l.projects.Make)
 	if err != nil {
 		return "", err
 	}
 	return l.engine.CreateContainer(ctx, isolation.Container(w, l.installation, network, project))
+}
+
+func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, id string) error {
+	if _, err := l.project(ctx, w, l.projects.Find); err != nil {
+		return err
+	}
+	err := l.engine.StartContainer(ctx, id)
+	if engine.Is(err, engine.KindBroken) {
+		return errors.Join(err, l.engine.RemoveContainer(ctx, id)) // the next run makes another one
+	}
+	return err
 }
 
 // observed is what was seen in the service's words.
@@ -421,15 +443,15 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 	if n := s.network; n != nil {
 		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
 	}
-	o.Tail, o.Serial = s.tail, w.Observed.Serial
+	o.Tail, o.Serial, o.Foreign = s.tail, w.Observed.Serial, s.foreign
 	if c := s.container; c != nil {
 		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c),
+			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount,
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
-				Seccomp: c.Enforced.Seccomp, User: c.Enforced.User, Warnings: isolation.Compare(w, c.Enforced),
+				Seccomp: c.Enforced.Seccomp, User: c.Enforced.User, Warnings: isolation.Compare(w, c.Enforced, s.mount),
 			},
 		}
 	}

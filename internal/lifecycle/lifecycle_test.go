@@ -22,6 +22,8 @@ type desk struct {
 	moves [][]netip.Prefix // what was taken, each time it had to move
 	known bool             // whether a row knows what is taken for an orphan
 
+	enclosing string // the workspace in whose project this one's lies
+
 	onRecord func()
 	released []string // subnets, by workspace
 	ends     []workspace.End
@@ -62,10 +64,19 @@ func (d *desk) ReleaseSubnet(_ context.Context, o workspace.Orphan) error {
 	return nil
 }
 
+func (d *desk) Enclosing(context.Context, workspace.Workspace) (string, error) {
+	return d.enclosing, nil
+}
+
+// projects are directories that are always there, and what containers have mounted.
 type projects struct{}
 
 func (projects) Make(string, string) (string, error) { return "/projects/p", nil }
+func (projects) Find(string, string) (string, error) { return "/projects/p", nil }
 func (projects) RemoveEmpty(string, string) error    { return nil }
+func (projects) Mounted(string, string, string, engine.Container) (same, known bool, err error) {
+	return true, true, nil
+}
 
 func TestAWorkspaceLives(t *testing.T) {
 	fake := enginetest.New()
@@ -486,7 +497,10 @@ func TestADirectoryMadeForNothingGoes(t *testing.T) {
 }
 
 // directories notes those that are made and removed.
-type directories struct{ made, removed []string }
+type directories struct {
+	projects
+	made, removed []string
+}
 
 func (d *directories) Make(_, path string) (string, error) {
 	d.made = append(d.made, path)

@@ -45,6 +45,8 @@ type seen struct {
 	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
 	container *engine.Container
 	tail      []string // the last lines of a container that has ended since it was last seen
+	mount     workspace.Mount
+	foreign   bool // the container had something else mounted than its project, and was removed
 }
 
 // goal is where a task leads to.

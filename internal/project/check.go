@@ -3,13 +3,9 @@ package project
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
 	"strings"
-	"syscall"
 	"unicode"
 	"unicode/utf8"
 )
@@ -41,69 +37,6 @@ func checkForm(p string) error {
 		return refuse("The path must be written as %s: without empty parts, . and .. and a / at its end.", path.Clean(p))
 	}
 	return nil
-}
-
-// checkWay looks at what exists of the path below the owner's directory, part by part, and at where the whole of it leads:
-// who has all of an owner's projects mounted could put links in the place of those that others mount.
-func checkWay(own *os.Root, p string) error {
-	for end := 0; end < len(p); end++ {
-		if next := strings.IndexByte(p[end:], '/'); next >= 0 {
-			end += next
-		} else {
-			end = len(p)
-		}
-		exists, err := checkPart(own, p[:end])
-		if err != nil || !exists {
-			return err
-		}
-	}
-	return checkNotWhole(own, p)
-}
-
-func checkNotWhole(own *os.Root, p string) error {
-	whole, err := own.Stat(".")
-	if err != nil {
-		return fmt.Errorf("look at an owner's directory: %w", err)
-	}
-	target, err := own.Stat(p)
-	if err != nil {
-		return fmt.Errorf("look at a project's path: %w", err)
-	}
-	if os.SameFile(whole, target) {
-		return refuse("The path leads to your projects as a whole: choose another one.")
-	}
-	return nil
-}
-
-func checkPart(own *os.Root, p string) (exists bool, err error) {
-	entry, err := own.Lstat(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look at a project's path: %w", err)
-	}
-	if entry.IsDir() {
-		return true, nil
-	}
-	if entry.Mode()&fs.ModeSymlink == 0 {
-		return false, refuse("The path goes through %s, which is a file: choose another one.", p)
-	}
-	// Stat follows links as far as they stay below the owner's directory.
-	target, err := own.Stat(p)
-	var errno syscall.Errno
-	switch {
-	case err == nil && target.IsDir():
-		return true, nil
-	case err == nil || errors.Is(err, syscall.ENOTDIR):
-		return false, refuse("The path goes through %s, a link to a file: choose another one.", p)
-	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP):
-		return false, refuse("The path goes through %s, a link that leads nowhere: remove it or choose another path.", p)
-	case !errors.As(err, &errno): // os.Root's own word for a link that leaves it is no error of the system
-		return false, refuse("The path goes through %s, a link that leads out of your projects: choose another one.", p)
-	default:
-		return false, fmt.Errorf("follow a link in a project's path: %w", err)
-	}
 }
 
 // dirName is the name of an owner's directory. Different owners have different names, also where case does not count:

@@ -1,6 +1,7 @@
 // Package project owns the directories that workspaces mount: one directory an owner below a common root, and the owner's
-// projects below that. Nothing that it checks, makes or removes is outside the owner's directory, whatever links lie on the
-// way. It never looks into a project, and knows neither workspaces nor engines.
+// projects below that. It follows no link below the root: a path with a link in it is refused, so a path names one directory,
+// and nothing that is checked, made or removed is outside the owner's directory. It never looks into a project, and knows
+// neither workspaces nor engines.
 package project
 
 import (
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -61,47 +63,27 @@ func (r *Root) Close() error { return r.dir.Close() }
 
 // Check says whether Make could make path for owner as things are now. It changes nothing.
 func (r *Root) Check(owner, path string) error {
-	if err := checkForm(path); err != nil {
-		return err
-	}
-	own, err := r.open(owner)
+	dir, err := r.enter(owner, path, mustExist)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = own.Close() }() // nothing was written
-	return checkWay(own, path)
+	return dir.Close()
 }
 
 // Make makes the owner's directory path, with those on the way, unless it exists, and returns where it is on this host:
 // absolute and free of links, for a container to mount.
-func (r *Root) Make(owner, path string) (string, error) {
-	if err := checkForm(path); err != nil {
-		return "", err
+func (r *Root) Make(owner, path string) (string, error) { return r.locate(owner, path, makeMissing) }
+
+// Find is Make for a directory that was made before. It is refused when it is missing.
+func (r *Root) Find(owner, path string) (string, error) {
+	found, err := r.locate(owner, path, mustExist)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", refuse("The project directory is missing on the server. Put it back at %s, or delete the workspace and create another one.", path)
 	}
-	name, err := dirName(owner)
-	if err != nil {
-		return "", err
-	}
-	if err := r.dir.MkdirAll(name, ownerMode); err != nil {
-		return "", fmt.Errorf("make an owner's directory: %w", err)
-	}
-	own, err := r.open(owner)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = own.Close() }() // a directory: nothing is waiting to be written
-	if err := checkWay(own, path); err != nil {
-		return "", err
-	}
-	opened, err := makeAndOpen(own, path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = opened.Close() }() // as above
-	return locate(filepath.Join(r.path, name), path, opened)
+	return found, err
 }
 
 // RemoveEmpty removes the owner's directory path if there is nothing in it. What is not there, not empty or not a directory
@@ -110,20 +92,21 @@ func (r *Root) RemoveEmpty(owner, path string) error {
 	if err := checkForm(path); err != nil {
 		return err
 	}
-	own, err := r.open(owner)
+	above, name := ".", path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		above, name = path[:i], path[i+1:]
+	}
+	dir, err := r.enterParts(owner, above, mustExist)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = own.Close() }() // the removal is done or not by then
-	if err := checkWay(own, path); err != nil {
-		return err
-	}
-	info, err := own.Lstat(path)
+	defer func() { _ = dir.Close() }() // the removal is done or not by then
+	info, err := dir.Lstat(name)
 	if err == nil && info.IsDir() {
-		err = own.Remove(path)
+		err = dir.Remove(name)
 	}
 	// A directory with something in it counts as one that exists.
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
@@ -132,64 +115,145 @@ func (r *Root) RemoveEmpty(owner, path string) error {
 	return fmt.Errorf("remove an empty project directory: %w", err)
 }
 
-// open opens the owner's directory; fs.ErrNotExist when there is none yet.
-func (r *Root) open(owner string) (*os.Root, error) {
+// locate opens the directory and says where it is. The engine mounts by name, so the name must lead to the very directory
+// that was opened.
+func (r *Root) locate(owner, path string, missing onMissing) (string, error) {
+	dir, err := r.enter(owner, path, missing)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = dir.Close() }() // a directory: nothing is waiting to be written
+	name, err := dirName(owner)
+	if err != nil {
+		return "", err
+	}
+	found := filepath.Join(r.path, name, filepath.FromSlash(path))
+	have, err := dir.Stat(".")
+	if err != nil {
+		return "", fmt.Errorf("look at a project directory: %w", err)
+	}
+	named, err := os.Lstat(found)
+	if err != nil {
+		return "", fmt.Errorf("look at a project directory: %w", err)
+	}
+	if !os.SameFile(have, named) {
+		return "", errReplaced
+	}
+	return found, nil
+}
+
+// errReplaced is a fault of the moment: whoever tries again finds what is there now.
+var errReplaced = fmt.Errorf("a project directory was replaced while it was looked at: %w", syscall.ESTALE)
+
+// onMissing says what to do about a directory that is not there.
+type onMissing bool
+
+const (
+	mustExist   onMissing = false // fs.ErrNotExist
+	makeMissing onMissing = true
+)
+
+// enter opens the owner's directory path.
+func (r *Root) enter(owner, path string, missing onMissing) (*os.Root, error) {
+	if err := checkForm(path); err != nil {
+		return nil, err
+	}
+	return r.enterParts(owner, path, missing)
+}
+
+// enterParts opens one directory after another, from the root on, and follows no link: each is opened in the one before, and must be
+// the directory that was seen there.
+func (r *Root) enterParts(owner, path string, missing onMissing) (*os.Root, error) {
 	name, err := dirName(owner)
 	if err != nil {
 		return nil, err
 	}
-	own, err := r.dir.OpenRoot(name)
-	if err != nil {
-		return nil, fmt.Errorf("open an owner's directory: %w", err)
-	}
-	return own, nil
-}
-
-// makeAndOpen sets the mode of what it makes itself, and leaves that of what exists to its owner.
-func makeAndOpen(own *os.Root, path string) (*os.Root, error) {
-	_, err := own.Stat(path)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err := own.MkdirAll(path, parentMode); err != nil {
-		return nil, fmt.Errorf("make a project directory: %w", err)
-	}
-	if missing {
-		// Not by MkdirAll: the umask takes bits from that.
-		if err := own.Chmod(path, projectMode); err != nil {
-			return nil, fmt.Errorf("open a project directory to its container: %w", err)
+	if missing == makeMissing {
+		if err := r.dir.Mkdir(name, ownerMode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make an owner's directory: %w", err)
 		}
 	}
-	opened, err := own.OpenRoot(path)
-	if err != nil {
-		return nil, fmt.Errorf("open a project directory: %w", err)
+	at, err := enterPart(r.dir, name)
+	if err != nil { // not the owner's to put right
+		return nil, fmt.Errorf("open an owner's directory: %w", err)
 	}
-	return opened, nil
+	for end := 0; end < len(path) && path != "."; end++ {
+		begin := end
+		if next := strings.IndexByte(path[end:], '/'); next >= 0 {
+			end += next
+		} else {
+			end = len(path)
+		}
+		next, err := enterOrMake(at, path[begin:end], end == len(path), missing)
+		_ = at.Close() // nothing was written
+		if err != nil {
+			return nil, explain(err, path[:end])
+		}
+		at = next
+	}
+	return at, nil
 }
 
-// locate finds where the opened directory really is, and makes sure that this is the very directory that was opened and that
-// it lies below the owner's. The engine mounts by name: a name with a link in it could lead elsewhere by then.
-func locate(owner, path string, opened *os.Root) (string, error) {
-	base, err := filepath.EvalSymlinks(owner)
+// enterOrMake sets the mode of what it makes itself, and leaves that of what exists to its owner.
+func enterOrMake(at *os.Root, name string, last bool, missing onMissing) (*os.Root, error) {
+	made := false
+	if missing == makeMissing {
+		err := at.Mkdir(name, parentMode)
+		if made = err == nil; err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make a project directory: %w", err)
+		}
+	}
+	next, err := enterPart(at, name)
+	if err != nil || !made || !last {
+		return next, err
+	}
+	if err := next.Chmod(".", projectMode); err != nil { // not by Mkdir: the umask takes bits from that
+		_ = next.Close()
+		return nil, fmt.Errorf("open a project directory to its container: %w", err)
+	}
+	return next, nil
+}
+
+// What enterPart refuses.
+var (
+	errLink = errors.New("it is a link")
+	errFile = errors.New("it is a file")
+)
+
+// enterPart opens a directory that lies in another one: errLink or errFile when it is none, fs.ErrNotExist when it is not there.
+func enterPart(at *os.Root, name string) (*os.Root, error) {
+	seen, err := at.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case seen.Mode()&fs.ModeSymlink != 0:
+		return nil, errLink
+	case !seen.IsDir():
+		return nil, errFile
+	}
+	next, err := at.OpenRoot(name)
 	if err != nil {
-		return "", fmt.Errorf("find an owner's directory: %w", err)
+		return nil, err
 	}
-	found, err := filepath.EvalSymlinks(filepath.Join(base, filepath.FromSlash(path)))
+	have, err := next.Stat(".")
+	if err == nil && !os.SameFile(seen, have) { // OpenRoot follows links
+		err = errReplaced
+	}
 	if err != nil {
-		return "", fmt.Errorf("find a project directory: %w", err)
+		_ = next.Close()
+		return nil, err
 	}
-	below, err := filepath.Rel(base, found)
-	if err != nil || below == "." || !filepath.IsLocal(below) {
-		return "", refuse("The path leads out of your projects: choose another one.")
+	return next, nil
+}
+
+// explain says what is wrong with a path up to a part of it.
+func explain(err error, path string) error {
+	switch {
+	case errors.Is(err, errLink):
+		return refuse("The path goes through %s, which is a link. Choose a path without links.", path)
+	case errors.Is(err, errFile):
+		return refuse("The path goes through %s, which is a file. Choose another path.", path)
+	default:
+		return fmt.Errorf("open a project directory: %w", err)
 	}
-	have, err := opened.Stat(".")
-	if err != nil {
-		return "", fmt.Errorf("look at a project directory: %w", err)
-	}
-	want, err := os.Lstat(found)
-	if err != nil {
-		return "", fmt.Errorf("look at a project directory: %w", err)
-	}
-	if !os.SameFile(have, want) {
-		return "", fmt.Errorf("a project directory was replaced while it was made: %w", syscall.ESTALE)
-	}
-	return found, nil
 }

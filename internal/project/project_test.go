@@ -221,6 +221,11 @@ func TestLinks(t *testing.T) {
 		"a file at the end":                            {"inside", "file"},
 		"a link through another link that leads out":   {"out/sub", "link"},
 		"a link in a directory, which climbs too high": {"inside", "inside/climb/x"},
+		"a link that stays inside":                     {"inside", "link"},
+		"a link that stays inside, in the middle":      {"inside", "link/sub"},
+		"a link to the owner's projects as a whole":    {".", "link"},
+		"a link to a device":                           {"/dev/null", "link"},
+		"a link to the engine's socket":                {"/var/run/docker.sock", "link"},
 	} {
 		t.Run(name+" is refused and nothing is made", func(t *testing.T) {
 			r, dir := home(t)
@@ -236,46 +241,16 @@ func TestLinks(t *testing.T) {
 			refused(t, r.Check(owner, c.path), base)
 			_, err := r.Make(owner, c.path)
 			refused(t, err, base)
-			refused(t, r.RemoveEmpty(owner, c.path), base)
+			_, err = r.Find(owner, c.path)
+			refused(t, err, base)
+			if err := r.RemoveEmpty(owner, c.path); err != nil { // which does nothing to a link at the end
+				refused(t, err, base)
+			}
 			if after := tree(t, base); after != before {
 				t.Errorf("before:\n%s\nafter:\n%s", before, after)
 			}
 		})
 	}
-
-	t.Run("links that stay inside lead to where they point", func(t *testing.T) {
-		r, dir := home(t)
-		mkdir(t, filepath.Join(dir, "real", "deep"))
-		link(t, "real", filepath.Join(dir, "near"))
-		link(t, "../../near", filepath.Join(dir, "real", "deep", "round"))
-		for path, want := range map[string]string{
-			"near":             "real",
-			"near/new":         "real/new",
-			"real/deep/round":  "real",
-			"near/deep/round/": "",
-		} {
-			got, err := r.Make(owner, path)
-			if want == "" {
-				refused(t, err, dir)
-				continue
-			}
-			if err != nil || got != filepath.Join(dir, want) {
-				t.Errorf("%s is at %s: %v", path, got, err)
-			}
-			if err := r.Check(owner, path); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-
-	t.Run("a link to the whole of the owner's projects is refused", func(t *testing.T) {
-		r, dir := home(t)
-		mkdir(t, filepath.Join(dir, "sub"))
-		link(t, "..", filepath.Join(dir, "sub", "up"))
-		refused(t, r.Check(owner, "sub/up"), dir)
-		_, err := r.Make(owner, "sub/up")
-		refused(t, err, dir)
-	})
 
 	t.Run("an owner's directory that leads out of the root is a fault, and is not followed", func(t *testing.T) {
 		r, dir := open(t)
@@ -294,35 +269,105 @@ func TestLinks(t *testing.T) {
 	})
 }
 
-func TestLocate(t *testing.T) {
-	base, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+// TestSwapped swaps a directory and a link while the path is used, as who may write to a project above it could.
+func TestSwapped(t *testing.T) {
+	r, dir := home(t)
+	outside := t.TempDir()
+	for _, path := range []string{"team", "real/sub"} {
+		mkdir(t, filepath.Join(dir, path))
 	}
-	for _, dir := range []string{"usr/work", "usrdata/work"} {
-		mkdir(t, filepath.Join(base, dir))
+	link(t, outside, filepath.Join(dir, "bait"))
+	at := filepath.Join(dir, "team")
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default: // directory, link, directory, …
+				_ = os.Rename(at, filepath.Join(dir, "kept"))
+				_ = os.Rename(filepath.Join(dir, "bait"), at)
+				_ = os.Rename(at, filepath.Join(dir, "bait"))
+				_ = os.Rename(filepath.Join(dir, "kept"), at)
+			}
+		}
+	}()
+	for range 2000 {
+		made, err := r.enter(owner, "team/sub", makeMissing)
+		if err != nil {
+			continue
+		}
+		if err := made.Mkdir("mark", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Error(err)
+		}
+		_ = made.Close()
 	}
-	opened, err := os.OpenRoot(filepath.Join(base, "usrdata", "work"))
-	if err != nil {
-		t.Fatal(err)
+	close(stop)
+	<-done
+	if got := tree(t, outside); strings.Count(got, "\n") != 1 {
+		t.Errorf("something was made outside:\n%s", got)
 	}
-	defer func() { _ = opened.Close() }()
+}
 
-	t.Run("a directory whose path only begins with the owner's is outside", func(t *testing.T) {
-		_, err := locate(filepath.Join(base, "usr"), "../usrdata/work", opened)
-		refused(t, err, base)
-	})
-	t.Run("another directory than the opened one is not taken for it", func(t *testing.T) {
-		if _, err := locate(filepath.Join(base, "usr"), "work", opened); err == nil {
-			t.Error("it was")
+func TestFind(t *testing.T) {
+	r, dir := home(t)
+	made, err := r.Make(owner, "team/work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("a directory that was made is found", func(t *testing.T) {
+		if got, err := r.Find(owner, "team/work"); err != nil || got != made {
+			t.Errorf("got %s, %v", got, err)
 		}
 	})
-	t.Run("the opened one is found", func(t *testing.T) {
-		got, err := locate(filepath.Join(base, "usrdata"), "work", opened)
-		if want := filepath.Join(base, "usrdata", "work"); err != nil || got != want {
-			t.Errorf("it is at %s, not %s: %v", got, want, err)
+	t.Run("one that is missing is refused, and not made", func(t *testing.T) {
+		for _, who := range []string{owner, "nobody"} {
+			_, err := r.Find(who, "team/gone")
+			refused(t, err, dir)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "team", "gone")); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
 		}
 	})
+}
+
+// TestMounted looks through the root of this very process, whose control group's name has a slash in it.
+func TestMounted(t *testing.T) {
+	r, dir := home(t)
+	made, err := r.Make(owner, "team/work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other")
+	mkdir(t, other)
+	link(t, made, filepath.Join(dir, "link"))
+	link(t, "other", filepath.Join(dir, "swapped"))
+	self := Process{Container: "/", Pid: os.Getpid()}
+	for name, c := range map[string]struct {
+		path, target string
+		process      Process
+		same, known  bool
+	}{
+		"the directory itself":                {"team/work", made, self, true, true},
+		"another directory":                   {"team/work", other, self, false, true},
+		"a link to the directory":             {"team/work", filepath.Join(dir, "link"), self, false, true},
+		"the root":                            {"team/work", "/", self, false, true},
+		"nothing":                             {"team/work", filepath.Join(dir, "nothing"), self, false, true},
+		"a path that leads elsewhere by now":  {"swapped", other, self, false, true},
+		"a directory that is gone":            {"team/gone", made, self, false, false},
+		"a process of another container":      {"team/work", made, Process{Container: strings.Repeat("0", 64), Pid: os.Getpid()}, false, false},
+		"a process that is not there":         {"team/work", made, Process{Container: "/", Pid: 1 << 30}, false, false},
+		"a container that does not run":       {"team/work", made, Process{Container: "/"}, false, false},
+		"a process of nobody knows what":      {"team/work", made, Process{Pid: os.Getpid()}, false, false},
+		"a swapped path, and nothing visible": {"swapped", other, Process{Container: "/", Pid: 1 << 30}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if same, known, err := r.Mounted(owner, c.path, c.target, c.process); err != nil || same != c.same || known != c.known {
+				t.Errorf("same %v, known %v, %v", same, known, err)
+			}
+		})
+	}
 }
 
 func TestRemoveEmpty(t *testing.T) {

@@ -120,6 +120,13 @@ func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (
 	return d.server.Service.MoveSubnet(ctx, id, taken)
 }
 
+func (d desk) Enclosing(ctx context.Context, w workspace.Workspace) (string, error) {
+	if err := d.server.reach(); err != nil {
+		return "", err
+	}
+	return d.server.Service.Enclosing(ctx, w)
+}
+
 func (d desk) Known(ctx context.Context, o workspace.Orphan) (bool, error) {
 	if err := d.server.reach(); err != nil {
 		return false, err
@@ -139,7 +146,11 @@ type projects struct{}
 
 func (projects) Check(string, string) error          { return nil }
 func (projects) Make(string, string) (string, error) { return "/projects/p", nil }
+func (projects) Find(string, string) (string, error) { return "/projects/p", nil }
 func (projects) RemoveEmpty(string, string) error    { return nil }
+func (projects) Mounted(string, string, string, engine.Container) (same, known bool, err error) {
+	return true, true, nil
+}
 
 // serve starts a server.
 func (w *world) serve() *server {

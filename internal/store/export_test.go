@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/aicli/aicli-web/internal/task"
 )
 
@@ -46,4 +48,12 @@ func (db *DB) IdleInTransaction(ctx context.Context) (most string, err error) {
 func (db *DB) Synchronous(ctx context.Context) (level int, err error) {
 	err = db.write.WithContext(ctx).Raw("PRAGMA synchronous").Scan(&level).Error
 	return level, err
+}
+
+// MigrateTo takes the steps up to a version.
+func (db *DB) MigrateTo(ctx context.Context, version int64) error {
+	return db.withMigrations(func(p *goose.Provider) error {
+		_, err := p.UpTo(ctx, version)
+		return err
+	})
 }

@@ -10,12 +10,26 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
+	"github.com/aicli/aicli-web/internal/workspace"
 	"github.com/aicli/aicli-web/migrations"
 )
 
 // Migrate brings the tables up to date and returns how many steps that took. On PostgreSQL servers that start together wait
-// for each other; on SQLite the file's write lock makes them. A step may take long, so it has connections of its own, without deadlines.
+// for each other; on SQLite the file's write lock makes them.
 func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
+	err = db.withMigrations(func(p *goose.Provider) error {
+		done, err := p.Up(ctx)
+		steps = len(done)
+		return err
+	})
+	if err != nil {
+		return steps, fmt.Errorf("migrate the database: %w", err)
+	}
+	return steps, nil
+}
+
+// withMigrations gives the migrations to do. A step may take long, so it has connections of its own, without deadlines.
+func (db *DB) withMigrations(do func(*goose.Provider) error) (err error) {
 	pool, err := db.write.DB()
 	if db.dialect == Postgres && err == nil {
 		if pool, err = sql.Open("pgx", db.dsn); err == nil {
@@ -23,27 +37,62 @@ func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 		}
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	folder, err := fs.Sub(migrations.FS, string(db.dialect))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	dialect, options := goose.DialectSQLite3, []goose.ProviderOption(nil)
+	dialect, options := goose.DialectSQLite3, []goose.ProviderOption{goose.WithGoMigrations(db.goMigrations()...)}
 	if db.dialect == Postgres {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
-			return 0, err
+			return err
 		}
 		dialect, options = goose.DialectPostgres, append(options, goose.WithSessionLocker(locker))
 	}
 	provider, err := goose.NewProvider(dialect, pool, folder, options...)
 	if err != nil {
-		return 0, fmt.Errorf("read the migrations: %w", err)
+		return err
 	}
-	done, err := provider.Up(ctx)
+	return do(provider)
+}
+
+// goMigrations are the steps that SQL cannot take alike on both dialects. Their numbers are among those of the files in migrations.
+func (db *DB) goMigrations() []*goose.Migration {
+	fill := func(version int64, key, from string) *goose.Migration {
+		return goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			return db.fillKeys(ctx, tx, key, from)
+		}}, nil)
+	}
+	return []*goose.Migration{fill(10, "project_key", "project_path")}
+}
+
+// fillKeys computes a column of keys from the column that they are of, for all workspaces.
+func (db *DB) fillKeys(ctx context.Context, tx *sql.Tx, key, from string) error {
+	rows, err := tx.QueryContext(ctx, "SELECT id, "+from+" FROM workspaces")
 	if err != nil {
-		return len(done), fmt.Errorf("migrate the database: %w", err)
+		return err
 	}
-	return len(done), nil
+	keys := make(map[string]string)
+	for rows.Next() {
+		var id, text string
+		if err := rows.Scan(&id, &text); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		keys[id] = workspace.Key(text)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	set := "UPDATE workspaces SET " + key + " = ? WHERE id = ?"
+	if db.dialect == Postgres {
+		set = "UPDATE workspaces SET " + key + " = $1 WHERE id = $2"
+	}
+	for id, k := range keys {
+		if _, err := tx.ExecContext(ctx, set, k, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

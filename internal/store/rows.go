@@ -50,6 +50,7 @@ type workspaceRow struct {
 	Name            string
 	NameFolded      string
 	ProjectPath     string
+	ProjectKey      string
 	Image           string
 	Command         []string                        `gorm:"serializer:json"`
 	Environment     []workspace.EnvironmentVariable `gorm:"serializer:json"`
@@ -78,7 +79,7 @@ func (workspaceRow) TableName() string { return "workspaces" }
 
 func toWorkspaceRow(w workspace.Workspace) workspaceRow {
 	return workspaceRow{
-		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameFolded: strings.ToLower(w.Name), ProjectPath: w.ProjectPath, Image: w.Image,
+		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameFolded: strings.ToLower(w.Name), ProjectPath: w.ProjectPath, ProjectKey: workspace.Key(w.ProjectPath), Image: w.Image,
 		Command: nonNil(w.Command), Environment: nonNil(w.Environment), Labels: nonNil(w.Labels),
 		Cpus: w.Resources.Cpus, MemoryBytes: w.Resources.MemoryBytes, Pids: w.Resources.Pids,
 		DesiredState: string(w.DesiredState), AskedAt: zeroMicros(w.AskedAt), Observed: w.Observed, Failure: w.Failure,

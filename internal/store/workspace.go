@@ -38,7 +38,10 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 		}
 		d.Workspace.Subnet = subnetOf(slot).String()
 		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Waiting: d.Waiting()}
-		return db.writeTasks(tx, tasks)
+		if err := db.writeTasks(tx, tasks); err != nil {
+			return err
+		}
+		return db.checkOverlap(tx, d.Workspace)
 	})
 	return ch, wrap("create a workspace", err)
 }

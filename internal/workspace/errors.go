@@ -43,6 +43,10 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
+// ErrForeignMount is why a container was removed that had something else mounted than the directory of its project.
+var ErrForeignMount = &Error{Code: EngineError, Message: "The container had something else mounted than the project's directory, so it was removed. " +
+	"The directory, or one on the way to it, was replaced on the server. Have it put back, then start the workspace."}
+
 // errNotFound is the one answer for what does not exist and for what is somebody else's.
 func errNotFound(noun string, field ...string) *Error {
 	return &Error{Code: NotFound, Message: fmt.Sprintf("There is no such %s. Check the id, or list what you have.", noun), Field: field}

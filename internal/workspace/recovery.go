@@ -97,6 +97,10 @@ func (d *Draft) Observe(seen Observed) error {
 	if w.DesiredState == WantRunning && w.Observed.State() == ContainerRunning {
 		w.Failure = nil // it ran in spite of what failed, which is no reason to leave it alone when it ends
 	}
+	if seen.Foreign {
+		w.Failure = &task.Failure{Code: string(ErrForeignMount.Code), Message: ErrForeignMount.Message}
+		seen.Foreign = false
+	}
 	w.Observed = seen
 	d.heed()
 	c := seen.Container

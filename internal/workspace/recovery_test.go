@@ -418,3 +418,18 @@ func TestRecovery(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatHadSomethingElseMountedIsFailedAndNotRecovered(t *testing.T) {
+	for _, desired := range []DesiredState{WantRunning, WantStopped} {
+		p := newPatient(t, DefaultRecovery)
+		p.w.DesiredState = desired
+		p.see(time.Second, func(o *Observed) { o.Container, o.Foreign = nil, true })
+		if p.w.Status != Failing || p.w.StatusReason == nil || *p.w.StatusReason != ErrForeignMount.Message || len(p.live) > 0 {
+			t.Errorf("%s: %s (%v), %+v", desired, p.w.Status, p.w.StatusReason, p.live)
+		}
+		p.see(time.Second, func(*Observed) {})
+		if p.w.Status != Failing || len(p.live) > 0 {
+			t.Errorf("%s, looked at again: %s, %+v", desired, p.w.Status, p.live)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -219,6 +220,15 @@ func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {
 		}
 		q.After = p.Cursors[len(p.Cursors)-1]
 	}
+}
+
+// Enclosing gives the name of a workspace whose project contains that of w; empty when there is none. Creation refuses such a pair, so it
+// can only be one from before that was refused.
+func (s *Service) Enclosing(ctx context.Context, w Workspace) (string, error) {
+	if !strings.Contains(w.ProjectPath, "/") {
+		return "", nil // nothing lies above it but the owner's directory
+	}
+	return s.store.Enclosing(ctx, w)
 }
 
 // subnetBlock is how long a subnet that turned out to be taken by somebody else is left alone.

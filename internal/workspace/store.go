@@ -29,6 +29,10 @@ type Store interface {
 	// ReleaseSubnet gives one of them back.
 	ReleaseSubnet(ctx context.Context, id string) error
 
+	// Enclosing gives the name of another workspace of the same owner whose project contains that of w, and does not equal it; empty when
+	// there is none.
+	Enclosing(ctx context.Context, w Workspace) (name string, err error)
+
 	Workspace(ctx context.Context, id string) (Workspace, error)
 	// WorkspacesByID leaves out what does not exist.
 	WorkspacesByID(ctx context.Context, ids []string) (map[string]Workspace, error)

@@ -101,6 +101,7 @@ type Observed struct {
 	Container *Container `json:"container,omitempty"`
 	Network   *Network   `json:"network,omitempty"`
 	Detached  bool       `json:"detached,omitempty"` // the container is not on its network
+	Foreign   bool       `json:"-"`                  // its container had something else mounted than its project, and was removed
 	Tail      []string   `json:"-"`                  // the last lines of a container that has ended, the first time that it is seen so
 	// Serial grows with each change of what was observed. Of what is to be recorded it is the one from before the engine was asked.
 	Serial int64 `json:"serial,omitempty"`
@@ -133,8 +134,18 @@ type Container struct {
 	// Ending: an event told of its end, and how it ended is not known in full before it is looked at.
 	Ending   bool     `json:"ending,omitempty"`
 	Error    string   `json:"error,omitempty"` // the engine's own word
+	Mount    Mount    `json:"mount,omitempty"` // since StartedAt; empty while it does not run
 	Enforced Enforced `json:"enforced"`
 }
+
+// Mount is what came of comparing what a container has mounted with its project's directory. Where they differ, the container is removed.
+type Mount string
+
+// What comes of it.
+const (
+	MountVerified Mount = "VERIFIED"
+	MountUnknown  Mount = "UNKNOWN" // the server may not look into the container
+)
 
 // End is the end of a container, as an event of the engine tells it.
 type End struct {

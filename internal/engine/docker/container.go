@@ -241,7 +241,7 @@ func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
 		},
 		Image: c.Config.Image, ImageID: c.Image,
 		StartedAt: toTime(c.State.StartedAt), FinishedAt: toTime(c.State.FinishedAt),
-		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error,
+		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error, Pid: c.State.Pid,
 		Enforced: toEnforced(c.Config, c.HostConfig),
 	}
 	if c.NetworkSettings != nil {

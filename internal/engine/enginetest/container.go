@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"maps"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -162,7 +163,7 @@ func (c *container) summary() engine.Summary {
 func (f *Fake) inspect(c *container) engine.Container {
 	out := engine.Container{
 		Summary: c.summary(), Image: c.spec.Image, ImageID: c.imageID,
-		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err,
+		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err, Pid: c.pid(),
 		Enforced: engine.Enforced{
 			Limits:          c.limits,
 			Capabilities:    capabilities(c.spec.Capabilities),
@@ -220,4 +221,12 @@ func cloneSpec(spec engine.ContainerSpec) engine.ContainerSpec {
 	spec.Mounts = slices.Clone(spec.Mounts)
 	spec.Capabilities = slices.Clone(spec.Capabilities)
 	return spec
+}
+
+// pid is a process that is on no machine: one number for each run.
+func (c *container) pid() int {
+	if !c.alive() {
+		return 0
+	}
+	return math.MaxInt32 - c.runs
 }

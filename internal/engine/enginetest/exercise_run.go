@@ -17,6 +17,9 @@ func exerciseRuns(run runner) {
 		if first.StartedAt.IsZero() || !first.FinishedAt.IsZero() {
 			b.Errorf("started %s, finished %s", first.StartedAt, first.FinishedAt)
 		}
+		if first.Pid <= 0 {
+			b.Errorf("its first process is %d", first.Pid)
+		}
 		b.must(b.engine.StartContainer(b.ctx, id))
 		if again := b.inState(id, engine.Running); !again.StartedAt.Equal(first.StartedAt) {
 			b.Errorf("started at %s, then at %s", first.StartedAt, again.StartedAt)
@@ -29,6 +32,9 @@ func exerciseRuns(run runner) {
 		id := b.started(spec)
 		died := b.until(stream, id, "die")
 		c := b.inState(id, engine.Exited)
+		if c.Pid != 0 {
+			b.Errorf("it has ended, and its first process is %d", c.Pid)
+		}
 		if died.ExitCode == nil || *died.ExitCode != 7 || !died.At.After(c.StartedAt) {
 			b.Errorf("started at %s, and got %+v", c.StartedAt, died)
 		}

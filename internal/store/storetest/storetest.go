@@ -30,6 +30,16 @@ func EachDialect(t *testing.T, test func(t *testing.T, db *store.DB)) {
 // Open makes an empty, migrated database that goes away with the test, and says how to open it again.
 func Open(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 	t.Helper()
+	db, dsn = OpenBare(t, dialect)
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db, dsn
+}
+
+// OpenBare is Open without tables.
+func OpenBare(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
+	t.Helper()
 	dsn = filepath.Join(t.TempDir(), "test.db")
 	if dialect == store.Postgres {
 		dsn = CreateDatabase(t)
@@ -43,9 +53,6 @@ func Open(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 			t.Error(err)
 		}
 	})
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return db, dsn
 }
 

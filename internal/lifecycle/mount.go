@@ -1,0 +1,58 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/isolation"
+	"github.com/aicli/aicli-web/internal/workspace"
+)
+
+// A container can write to its project and to nothing above it. So the path of a project cannot be changed from inside a container, unless
+// the project lies in another workspace's. That is refused when a workspace is created and again before each start, since the engine
+// resolves the path at each start. What is mounted is compared after each start. docs/adr/0020 says why this suffices.
+
+// project gives the project's directory on the host, by Make or by Find, if no container can replace a part of its path.
+func (l *Lifecycle) project(ctx context.Context, w workspace.Workspace, find func(owner, path string) (string, error)) (string, error) {
+	name, err := l.workspaces.Enclosing(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	if name != "" {
+		return "", &workspace.Error{Code: workspace.Conflict, Message: fmt.Sprintf(
+			"The project lies within that of your workspace %q, whose container could replace it. Delete one of the two, and create it anew on a path beside the other.", name)}
+	}
+	return find(w.OwnerID, w.ProjectPath)
+}
+
+// checkMount compares what a running container has mounted with its project's directory, once after each start, whoever started it. A container
+// that has something else mounted is removed at once.
+func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *seen) error {
+	c := s.container
+	if c == nil || c.State != engine.Running && c.State != engine.Paused {
+		return nil
+	}
+	if was := w.Observed.Container; was != nil && was.ID == c.ID && was.Mount == workspace.MountVerified && was.StartedAt != nil && was.StartedAt.Equal(c.StartedAt) {
+		s.mount = was.Mount
+		return nil
+	}
+	same, known, err := l.projects.Mounted(w.OwnerID, w.ProjectPath, isolation.Target, *c)
+	switch {
+	case err != nil:
+		return fmt.Errorf("compare what is mounted: %w", err)
+	case !known:
+		s.mount = workspace.MountUnknown
+		return nil
+	case same:
+		s.mount = workspace.MountVerified
+		return nil
+	}
+	l.log.ErrorContext(ctx, "ALERT: a container has something else mounted than its project and is removed",
+		"workspace_id", w.ID, "container_id", c.ID, "owner_id", w.OwnerID, "project_path", w.ProjectPath)
+	if err := l.engine.RemoveContainer(ctx, c.ID); err != nil {
+		return fmt.Errorf("remove a container that has something else mounted than its project: %w", err)
+	}
+	s.container, s.tail, s.foreign = nil, nil, true
+	return nil
+}
