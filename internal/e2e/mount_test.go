@@ -275,3 +275,25 @@ func TestProjectsAreSwappedFromInside(t *testing.T) {
 		t.Logf("%d of %d became active", active, 3*rounds)
 	})
 }
+
+// TestIsolationIsReadBack attaches what was not asked for behind the server's back.
+func TestIsolationIsReadBack(t *testing.T) {
+	h := newHome(t, "AICLI_RESYNC_INTERVAL=1s")
+	ann := h.start().as("ann")
+	id := ann.must("create", map[string]any{"name": "one", "wait": "PT30S"}).Workspace.ID
+	container, second := "aicli-"+strings.TrimPrefix(id, "ws_"), fmt.Sprint("aicli-e2e-second-", os.Getpid())
+	h.behind("network", "create", "--subnet", "10.209.255.0/28", second)
+	defer h.behind("network", "rm", second)
+	if got := ann.workspace(id).Isolation.Warnings; len(got) > 0 {
+		t.Errorf("before: %q", got)
+	}
+	h.behind("network", "connect", second, container)
+	waitUntil(t, func() bool {
+		got := ann.workspace(id).Isolation.Warnings
+		return len(got) == 1 && strings.Contains(got[0], second)
+	})
+	h.behind("network", "disconnect", second, container)
+	waitUntil(t, func() bool { return len(ann.workspace(id).Isolation.Warnings) == 0 })
+	ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
+	h.nothingLeft(id)
+}

@@ -217,11 +217,22 @@ type Enforced struct {
 	NoNewPrivileges bool
 	ReadOnlyRoot    bool
 	Privileged      bool
-	Seccomp         string // "default", "unconfined" or "custom"
+	Seccomp         Seccomp
 	User            string // empty: the image's, which usually is root
 	Init            bool
 	RestartPolicy   string
 }
+
+// Seccomp says which profile filters the system calls of a container, as its settings and those of the engine have it.
+type Seccomp string
+
+// The profiles.
+const (
+	SeccompDefault    Seccomp = "default"    // the engine's own
+	SeccompCustom     Seccomp = "custom"     // one that somebody gave the container or the engine
+	SeccompUnconfined Seccomp = "unconfined" // none, though the engine could filter
+	SeccompNone       Seccomp = "none"       // none, since the engine cannot filter
+)
 
 // Event says that something happened. It is a hint to look again, but for the end of a container, which is over whatever comes after.
 // Order and completeness are not promised across streams.

@@ -75,8 +75,20 @@ func Container(w workspace.Workspace, installation, networkID, project string) e
 	}
 }
 
-// Compare says in words what a container should have and the engine does not report, and what could not be seen. Empty is good.
-func Compare(w workspace.Workspace, seen engine.Enforced, mount workspace.Mount) (warnings []string) {
+// Extra names the networks that a container is on besides its workspace's own, sorted.
+func Extra(w workspace.Workspace, c engine.Summary) (names []string) {
+	for _, a := range c.Networks {
+		if a.NetworkName != Name(w.ID) && (w.Observed.Network == nil || a.NetworkName != w.Observed.Network.Name) {
+			names = append(names, a.NetworkName)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Compare says in words what a container should have and the engine does not report, what it has besides, and what could not be seen. Empty is good.
+func Compare(w workspace.Workspace, c engine.Container, mount workspace.Mount) (warnings []string) {
+	seen := c.Enforced
 	warn := func(bad bool, format string, args ...any) {
 		if bad {
 			warnings = append(warnings, fmt.Sprintf(format, args...))
@@ -92,14 +104,24 @@ func Compare(w workspace.Workspace, seen engine.Enforced, mount workspace.Mount)
 	warn(!seen.NoNewPrivileges, "The engine does not keep the container from gaining privileges.")
 	warn(seen.Privileged, "The container is privileged.")
 	warn(mount == workspace.MountUnknown, "The server may not look into the container, so it was not checked that exactly the project's directory is mounted.")
-	warn(seen.Seccomp != "default", "The engine's seccomp profile does not apply: it is %s.", seen.Seccomp)
+	warn(seen.Seccomp != engine.SeccompDefault, "%s", seccompWarnings[seen.Seccomp])
+	for _, name := range Extra(w, c.Summary) {
+		warn(true, "The container is also on the network %s, to which something outside this server has connected it.", name)
+	}
 	return warnings
+}
+
+// seccompWarnings say what is enforced in place of the engine's default profile.
+var seccompWarnings = map[engine.Seccomp]string{
+	engine.SeccompNone:       "The engine filters no system calls: it, or its kernel, was built or started without seccomp.",
+	engine.SeccompUnconfined: "The container's system calls are not filtered: its seccomp profile is \"unconfined\".",
+	engine.SeccompCustom:     "The container's system calls are filtered by another seccomp profile than the engine's default one.",
 }
 
 // Describe is the isolation of a workspace for its owner: what the engine was seen to enforce, or what will be asked for while
 // there is no container.
 func Describe(w workspace.Workspace) Description {
-	d := Description{Level: Standard, Subnet: w.Subnet, NetworkName: Name(w.ID), Capabilities: capabilities, NoNewPrivileges: true, Seccomp: "default"}
+	d := Description{Level: Standard, Subnet: w.Subnet, NetworkName: Name(w.ID), Capabilities: capabilities, NoNewPrivileges: true, Seccomp: string(engine.SeccompDefault)}
 	if c := w.Observed.Container; c != nil {
 		e := c.Enforced
 		d.Capabilities, d.NoNewPrivileges, d.ReadOnlyRoot = e.Capabilities, e.NoNewPrivileges, e.ReadOnlyRoot

@@ -60,23 +60,36 @@ func TestContainer(t *testing.T) {
 	})
 }
 
+// container is one that is as asked for.
+func container() engine.Container {
+	return engine.Container{
+		Summary:  engine.Summary{Networks: []engine.Attachment{{NetworkID: "n", NetworkName: isolation.Name(w.ID)}}},
+		Enforced: enforced(isolation.Container(w, "i", "n", "/p")),
+	}
+}
+
 func TestCompare(t *testing.T) {
-	if got := isolation.Compare(w, enforced(isolation.Container(w, "i", "n", "/p")), workspace.MountVerified); len(got) != 0 {
+	if got := isolation.Compare(w, container(), workspace.MountVerified); len(got) != 0 {
 		t.Errorf("a container that is as asked for: %v", got)
 	}
-	for name, spoil := range map[string]func(*engine.Enforced){
-		"no bound of cores":     func(e *engine.Enforced) { e.Limits.NanoCPUs = 0 },
-		"no bound of memory":    func(e *engine.Enforced) { e.Limits.MemoryBytes = 0 },
-		"no bound of processes": func(e *engine.Enforced) { e.Limits.Pids = 0 },
-		"one capability more":   func(e *engine.Enforced) { e.Capabilities = append(e.Capabilities, "NET_RAW") },
-		"new privileges":        func(e *engine.Enforced) { e.NoNewPrivileges = false },
-		"privileged":            func(e *engine.Enforced) { e.Privileged = true },
-		"no seccomp":            func(e *engine.Enforced) { e.Seccomp = "unconfined" },
+	for name, spoil := range map[string]func(*engine.Container){
+		"no bound of cores":          func(c *engine.Container) { c.Enforced.Limits.NanoCPUs = 0 },
+		"no bound of memory":         func(c *engine.Container) { c.Enforced.Limits.MemoryBytes = 0 },
+		"no bound of processes":      func(c *engine.Container) { c.Enforced.Limits.Pids = 0 },
+		"one capability more":        func(c *engine.Container) { c.Enforced.Capabilities = append(c.Enforced.Capabilities, "NET_RAW") },
+		"new privileges":             func(c *engine.Container) { c.Enforced.NoNewPrivileges = false },
+		"privileged":                 func(c *engine.Container) { c.Enforced.Privileged = true },
+		"an unconfined container":    func(c *engine.Container) { c.Enforced.Seccomp = engine.SeccompUnconfined },
+		"another profile":            func(c *engine.Container) { c.Enforced.Seccomp = engine.SeccompCustom },
+		"an engine without a filter": func(c *engine.Container) { c.Enforced.Seccomp = engine.SeccompNone },
+		"a second network": func(c *engine.Container) {
+			c.Networks = append(c.Networks, engine.Attachment{NetworkID: "n2", NetworkName: "bridge"})
+		},
 	} {
 		t.Run(name+" is said", func(t *testing.T) {
-			e := enforced(isolation.Container(w, "i", "n", "/p"))
-			spoil(&e)
-			if got := isolation.Compare(w, e, workspace.MountVerified); len(got) != 1 {
+			c := container()
+			spoil(&c)
+			if got := isolation.Compare(w, c, workspace.MountVerified); len(got) != 1 || got[0] == "" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -84,8 +97,7 @@ func TestCompare(t *testing.T) {
 }
 
 func TestWhatMayNotBeLookedIntoIsSaid(t *testing.T) {
-	e := enforced(isolation.Container(w, "i", "n", "/p"))
-	if got := isolation.Compare(w, e, workspace.MountUnknown); len(got) != 1 || !strings.Contains(got[0], "mounted") {
+	if got := isolation.Compare(w, container(), workspace.MountUnknown); len(got) != 1 || !strings.Contains(got[0], "mounted") {
 		t.Errorf("got %q", got)
 	}
 }

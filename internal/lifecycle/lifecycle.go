@@ -448,10 +448,10 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount,
+			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount, Extra: isolation.Extra(w, c.Summary),
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
-				Seccomp: c.Enforced.Seccomp, User: c.Enforced.User, Warnings: isolation.Compare(w, c.Enforced, s.mount),
+				Seccomp: string(c.Enforced.Seccomp), User: c.Enforced.User, Warnings: isolation.Compare(w, *c, s.mount),
 			},
 		}
 	}

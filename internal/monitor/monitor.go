@@ -289,7 +289,7 @@ func (m *Monitor) compare(ctx context.Context) error {
 	}
 	census := isolation.NewCensus(containers, networks)
 	err = m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
-		if differs(w.Observed, census.Account(w)) {
+		if differs(w, census.Account(w)) {
 			m.agenda.add(w.ID, struct{}{})
 		}
 		return nil
@@ -309,10 +309,13 @@ func (m *Monitor) compare(ctx context.Context) error {
 }
 
 // differs compares what is recorded with what is listed.
-func differs(have workspace.Observed, l isolation.Listed) bool {
+func differs(w workspace.Workspace, l isolation.Listed) bool {
+	have := w.Observed
 	container := len(l.Containers) == 0
 	if c := have.Container; c != nil {
-		container = !c.Ending && slices.ContainsFunc(l.Containers, func(s engine.Summary) bool { return s.ID == c.ID && workspace.ContainerState(s.State) == c.State })
+		container = !c.Ending && slices.ContainsFunc(l.Containers, func(s engine.Summary) bool {
+			return s.ID == c.ID && workspace.ContainerState(s.State) == c.State && slices.Equal(isolation.Extra(w, s), c.Extra)
+		})
 	}
 	network := len(l.Networks) == 0
 	if n := have.Network; n != nil {

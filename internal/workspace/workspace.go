@@ -132,9 +132,11 @@ type Container struct {
 	ExitCode   int            `json:"exitCode,omitempty"` // of the last run; meaningless without FinishedAt
 	OOMKilled  bool           `json:"oomKilled,omitempty"`
 	// Ending: an event told of its end, and how it ended is not known in full before it is looked at.
-	Ending   bool     `json:"ending,omitempty"`
-	Error    string   `json:"error,omitempty"` // the engine's own word
-	Mount    Mount    `json:"mount,omitempty"` // since StartedAt; empty while it does not run
+	Ending bool   `json:"ending,omitempty"`
+	Error  string `json:"error,omitempty"` // the engine's own word
+	Mount  Mount  `json:"mount,omitempty"` // since StartedAt; empty while it does not run
+	// Extra are the names of the networks that it is on besides its own, sorted.
+	Extra    []string `json:"extra,omitempty"`
 	Enforced Enforced `json:"enforced"`
 }
 

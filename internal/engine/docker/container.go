@@ -220,18 +220,23 @@ func toState(state string) engine.State { return engine.State(strings.ToUpper(st
 // Container inspects one container.
 func (e *Engine) Container(ctx context.Context, id string) (engine.Container, error) {
 	var found engine.Container
+	if e.seccomp.Load() == nil { // nobody has asked for Info yet
+		if _, err := e.Info(ctx); err != nil {
+			return found, err
+		}
+	}
 	err := e.callOn(ctx, lookLimit, "look up container", id, func(ctx context.Context) error {
 		said, err := e.api.ContainerInspect(ctx, id)
 		if err != nil {
 			return err
 		}
-		found, err = toContainer(said)
+		found, err = toContainer(said, *e.seccomp.Load())
 		return err
 	})
 	return found, err
 }
 
-func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
+func toContainer(c dockercontainer.InspectResponse, seccomp engine.Seccomp) (engine.Container, error) {
 	if c.ContainerJSONBase == nil || c.State == nil || c.Config == nil || c.HostConfig == nil {
 		return engine.Container{}, errors.New("the engine left out parts of the answer")
 	}
@@ -242,7 +247,7 @@ func toContainer(c dockercontainer.InspectResponse) (engine.Container, error) {
 		Image: c.Config.Image, ImageID: c.Image,
 		StartedAt: toTime(c.State.StartedAt), FinishedAt: toTime(c.State.FinishedAt),
 		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error, Pid: c.State.Pid,
-		Enforced: toEnforced(c.Config, c.HostConfig),
+		Enforced: toEnforced(c.Config, c.HostConfig, seccomp),
 	}
 	if c.NetworkSettings != nil {
 		out.Networks = toAttachments(c.NetworkSettings.Networks)

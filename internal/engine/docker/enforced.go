@@ -18,15 +18,14 @@ var defaultCapabilities = []string{
 	"SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
-// toEnforced reads back the isolation. Seccomp "default" means the engine's profile; an engine without seccomp, which shows in
-// Info's security options, has none to apply.
-func toEnforced(config *dockercontainer.Config, host *dockercontainer.HostConfig) engine.Enforced {
+// toEnforced reads back the isolation. seccomp is what the engine applies to a container that names no profile.
+func toEnforced(config *dockercontainer.Config, host *dockercontainer.HostConfig, seccomp engine.Seccomp) engine.Enforced {
 	out := engine.Enforced{
 		Limits:        engine.Limits{NanoCPUs: host.NanoCPUs, MemoryBytes: host.Memory},
 		Capabilities:  kept(host.CapAdd, host.CapDrop),
 		ReadOnlyRoot:  host.ReadonlyRootfs,
 		Privileged:    host.Privileged,
-		Seccomp:       "default",
+		Seccomp:       seccomp,
 		User:          config.User,
 		Init:          host.Init != nil && *host.Init,
 		RestartPolicy: orElse(string(host.RestartPolicy.Name), string(dockercontainer.RestartPolicyDisabled)),
@@ -39,16 +38,40 @@ func toEnforced(config *dockercontainer.Config, host *dockercontainer.HostConfig
 		switch {
 		case name == noNewPrivileges:
 			out.NoNewPrivileges = value != "false"
-		case name == "seccomp" && value == "unconfined":
-			out.Seccomp = value
-		case name == "seccomp" && value != "builtin":
-			out.Seccomp = "custom"
+		case name == "seccomp" && seccomp != engine.SeccompNone:
+			out.Seccomp = toSeccomp(value)
 		}
 	}
 	if host.Privileged {
-		out.Seccomp, out.Capabilities = "unconfined", []string{"ALL"}
+		out.Capabilities = []string{"ALL"}
+		if seccomp != engine.SeccompNone {
+			out.Seccomp = engine.SeccompUnconfined
+		}
 	}
 	return out
+}
+
+// defaultSeccomp reads what an engine applies to containers that name no profile, from options such as "name=seccomp,profile=default". An engine
+// that cannot filter has no such option.
+func defaultSeccomp(options []string) engine.Seccomp {
+	for _, option := range options {
+		if profile, ok := strings.CutPrefix(option, "name=seccomp"); ok {
+			return toSeccomp(strings.TrimPrefix(profile, ",profile="))
+		}
+	}
+	return engine.SeccompNone
+}
+
+// toSeccomp reads the name of a profile: engines call their own "default" or "builtin", and any other name is that of a file, or the profile itself.
+func toSeccomp(profile string) engine.Seccomp {
+	switch profile {
+	case "", "default", "builtin":
+		return engine.SeccompDefault
+	case "unconfined":
+		return engine.SeccompUnconfined
+	default:
+		return engine.SeccompCustom
+	}
 }
 
 // kept is what remains of the capabilities, sorted and without CAP_; "ALL" stands for all of them.

@@ -39,7 +39,8 @@ type Options struct {
 // Engine is a Docker engine, or another one that speaks its API.
 type Engine struct {
 	api     *client.Client
-	product atomic.Pointer[product] // that answered last
+	product atomic.Pointer[product]        // that answered last
+	seccomp atomic.Pointer[engine.Seccomp] // of containers that name no profile, when Info was last asked
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -73,6 +74,8 @@ func (e *Engine) Info(ctx context.Context) (engine.Info, error) {
 		if err != nil {
 			return err
 		}
+		profile := defaultSeccomp(said.SecurityOptions)
+		e.seccomp.Store(&profile)
 		info = engine.Info{
 			Name: made.name, Lacks: made.lacks, Version: said.ServerVersion, APIVersion: e.api.ClientVersion(),
 			CPUs: said.NCPU, MemoryBytes: said.MemTotal,

@@ -169,7 +169,7 @@ func (f *Fake) inspect(c *container) engine.Container {
 			Capabilities:    capabilities(c.spec.Capabilities),
 			NoNewPrivileges: c.spec.NoNewPrivileges,
 			ReadOnlyRoot:    c.spec.ReadOnlyRoot,
-			Seccomp:         "default",
+			Seccomp:         engine.SeccompDefault,
 			User:            c.spec.User,
 			Init:            c.spec.Init,
 			RestartPolicy:   "no",
