@@ -41,7 +41,7 @@ vet: go ## Static checks that come with Go
 	go -C bench vet ./...
 
 .PHONY: lint
-lint: go ## Lint the Go code, the scripts and the schema
+lint: go ## Lint what is tracked, the Go code, the scripts and the schema
 	scripts/lint.sh
 
 .PHONY: web-test

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Lints the Go code, the scripts and the GraphQL schema. golangci-lint is kept in .cache/bin, in the pinned version.
+# Lints what is tracked, the Go code, the scripts and the GraphQL schema. golangci-lint is kept in .cache/bin, in the pinned version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+scripts/lint-tree.sh
 
 golangciVersion=2.15.0
 golangci=.cache/bin/golangci-lint
