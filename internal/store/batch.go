@@ -30,11 +30,15 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 		if err := db.lockOwner(tx, b.OwnerID); err != nil {
 			return err
 		}
-		b.CreatedAt, b.Revision = db.now(), 0
+		now, err := db.ask(tx)
+		if err != nil {
+			return err
+		}
+		b.CreatedAt, b.Revision = now, 0
 		b.Seal(b.CreatedAt)
 		var has workspace.BatchBounds
 		if err := tx.Raw(`SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(CASE WHEN created_at >= ? THEN 1 END) AS daily
-			FROM batches WHERE owner_id = ?`, toMicros(db.now().Add(-24*time.Hour)), b.OwnerID).Scan(&has).Error; err != nil {
+			FROM batches WHERE owner_id = ?`, db.now(-24*time.Hour), b.OwnerID).Scan(&has).Error; err != nil {
 			return err
 		}
 		if err := bounds.Admit(has, b); err != nil {
@@ -189,7 +193,11 @@ func oneBatch(q *gorm.DB) (workspace.Batch, error) {
 // EndItem ends an item that has not begun.
 func (db *DB) EndItem(ctx context.Context, item workspace.BatchItem) (b workspace.Batch, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		b, _, err = db.settleOne(tx, item.BatchID, ends{begins: &item}, db.now())
+		now, err := db.ask(tx)
+		if err != nil {
+			return err
+		}
+		b, _, err = db.settleOne(tx, item.BatchID, ends{begins: &item}, now)
 		return err
 	})
 	return b, wrap("end an item of a batch", err)
@@ -204,8 +212,12 @@ func (db *DB) CancelBatch(ctx context.Context, id string) (b workspace.Batch, er
 		if b.Status != workspace.BatchRunning {
 			return &workspace.Error{Code: workspace.Conflict, Message: "The batch has ended already.", Field: []string{"input", "id"}}
 		}
+		now, err := db.ask(tx)
+		if err != nil {
+			return err
+		}
 		b.Cancel = true
-		return writeBatch(tx, &b, db.now())
+		return writeBatch(tx, &b, now)
 	})
 	return b, wrap("cancel a batch", err)
 }
@@ -294,7 +306,7 @@ func (db *DB) UnsuccessfulItems(ctx context.Context, batchID string) (ids []stri
 // PruneBatches deletes batches that have ended, with their items.
 func (db *DB) PruneBatches(ctx context.Context, age time.Duration, limit int) (int, error) {
 	r := db.write.WithContext(ctx).Exec(`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE finished_at < ? ORDER BY finished_at, id LIMIT ?`+db.skipLocked("batches")+`)`,
-		toMicros(db.now().Add(-age)), limit)
+		db.now(-age), limit)
 	return int(r.RowsAffected), wrap("prune batches", r.Error)
 }
 

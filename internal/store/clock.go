@@ -3,41 +3,75 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
 )
 
-// clock tells the time. Leases end by it and tasks fall due, so all servers on one database need the same: on PostgreSQL it is the
-// database's, read now and then and carried on by the machine's.
+// All servers on one database go by its clock, since leases end and tasks fall due by it. PostgreSQL reads its own in the very statements that need the
+// time. Whoever shares SQLite's file shares its machine, and with it the clock.
+
+// databaseNow is the time of PostgreSQL in microseconds: when it was given the statement. It is the same throughout a statement, so that it is compared
+// with what stands in an index.
+const databaseNow = "(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000)::BIGINT"
+
+// clock is what a store knows of the time. What is not said otherwise is guarded by mu.
 type clock struct {
-	machine func() time.Time // nil: time.Now
-	alone   bool             // the machine's is all that counts
-	ahead   atomic.Int64     // how far the database's clock is ahead of the machine's, in nanoseconds
+	machine func() time.Time // nil: that of the database; not guarded, set before anything runs
 
 	mu     sync.Mutex
-	marked time.Time // what it said
-	passed time.Time // and when, by the clock that only ever goes on
+	marked time.Time // what the clock said when it was last looked at
+	passed time.Time // and when that was, by the machine's monotonic clock
 }
 
-func (c *clock) read() time.Time {
-	if c.machine != nil {
-		return c.machine()
-	}
-	return time.Now()
-}
-
-// now is the time of all servers on this database.
-func (db *DB) now() time.Time {
-	return db.clock.read().Add(time.Duration(db.clock.ahead.Load())).UTC().Truncate(time.Microsecond)
-}
-
-// UseClock makes a clock the only one, nil the machine's: for a simulation, whose time is not the database's.
+// UseClock makes a clock of this process the only one, nil the machine's: for tests whose time is not the database's.
 func (db *DB) UseClock(now func() time.Time) {
-	db.clock.machine, db.clock.alone = now, true
-	db.clock.ahead.Store(0)
+	if now == nil {
+		now = time.Now
+	}
+	db.clock.machine = now
+}
+
+// now is the time after a while from now, as an argument of a statement.
+func (db *DB) now(after time.Duration) any {
+	if local, ok := db.localNow(); ok {
+		return toMicros(local.Add(after))
+	}
+	return gorm.Expr("(" + databaseNow + " + " + strconv.FormatInt(after.Microseconds(), 10) + ")")
+}
+
+// nowIn is the time as a column of what a statement selects.
+func (db *DB) nowIn() string {
+	if local, ok := db.localNow(); ok {
+		return strconv.FormatInt(int64(toMicros(local)), 10)
+	}
+	return databaseNow
+}
+
+// localNow is the time where that is this process's to tell.
+func (db *DB) localNow() (time.Time, bool) {
+	switch {
+	case db.clock.machine != nil:
+		return db.clock.machine(), true
+	case db.dialect == SQLite:
+		return time.Now(), true
+	default:
+		return time.Time{}, false
+	}
+}
+
+// ask asks what time it is, for what reads no row that it could come with.
+func (db *DB) ask(tx *gorm.DB) (time.Time, error) {
+	var now micros
+	if local, ok := db.localNow(); ok {
+		return toMicros(local).time(), nil
+	}
+	if err := tx.Raw("SELECT " + databaseNow).Scan(&now).Error; err != nil {
+		return time.Time{}, fmt.Errorf("ask the database for the time: %w", err)
+	}
+	return now.time(), nil
 }
 
 const (
@@ -65,46 +99,35 @@ func (c *clock) mark(now, passed time.Time) {
 }
 
 // heedJump puts right what a clock that was set, or a machine that has slept, would do to the queue. Ahead, all leases would have ended at once,
-// also of tasks that somebody works on; back, what waits would wait for that long, and the tasks of a server that was killed too.
+// also of tasks that somebody works on; back, what waits would wait for that long, and the tasks of a server that was killed too. Where only the answer
+// came late nothing is harmed: what is changed then is out of bounds by itself.
 func (db *DB) heedJump(ctx context.Context) error {
-	now, passed := db.now(), time.Now()
+	now, err := db.ask(db.read.WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	passed := time.Now()
 	by, first := db.clock.jumped(now, passed)
 	if first || by.Abs() >= leastJump {
-		set := func(tx *gorm.DB, column string, to time.Time, where string, args ...any) error {
+		set := func(tx *gorm.DB, column string, to any, where string, args ...any) error {
 			return tx.Exec("UPDATE tasks SET "+column+" = ? WHERE id IN (SELECT id FROM tasks WHERE "+where+" ORDER BY id"+db.skipLocked("tasks")+")",
-				append([]any{toMicros(to)}, args...)...).Error
+				append([]any{to}, args...)...).Error
 		}
 		if err := db.transact(ctx, func(tx *gorm.DB) error {
-			last, least := now.Add(leaseMost), now.Add(afterJump)
-			if err := set(tx, "lease_until", last, "status = 'RUNNING' AND lease_until > ?", toMicros(last)); err != nil {
+			if err := set(tx, "lease_until", db.now(leaseMost), "status = 'RUNNING' AND lease_until > ?", db.now(leaseMost)); err != nil {
 				return err
 			}
 			if !first && by > 0 { // a server that begins makes no lease longer
-				if err := set(tx, "lease_until", least, "status = 'RUNNING' AND lease_until < ?", toMicros(least)); err != nil {
+				if err := set(tx, "lease_until", db.now(afterJump), "status = 'RUNNING' AND lease_until < ?", db.now(afterJump)); err != nil {
 					return err
 				}
 			}
-			return set(tx, "run_at", now, waitingTasks+" AND (created_at > ? OR run_at > ? AND max_attempts > 1 OR run_at > ?)",
-				toMicros(now.Add(leastJump)), toMicros(now.Add(retryMost)), toMicros(now.Add(recoveryMost)))
+			return set(tx, "run_at", db.now(0), waitingTasks+" AND (created_at > ? OR run_at > ? AND max_attempts > 1 OR run_at > ?)",
+				db.now(leastJump), db.now(retryMost), db.now(recoveryMost))
 		}); err != nil {
 			return err
 		}
 	}
 	db.clock.mark(now, passed)
-	return nil
-}
-
-// setClock reads the database's clock. It may be wrong by half of what the question takes.
-func (db *DB) setClock(ctx context.Context, tx *gorm.DB) error {
-	if db.dialect != Postgres || db.clock.alone {
-		return nil // who shares a file shares a machine
-	}
-	var theirs micros
-	asked := db.clock.read()
-	if err := tx.WithContext(ctx).Raw("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT").Scan(&theirs).Error; err != nil {
-		return fmt.Errorf("read the database's clock: %w", err)
-	}
-	took := db.clock.read().Sub(asked)
-	db.clock.ahead.Store(int64(theirs.time().Sub(asked.Add(took / 2))))
 	return nil
 }

@@ -1,37 +1,68 @@
 package store_test
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/store/storetest"
 	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-func TestAPoolThatIsWokenFindsTheTask(t *testing.T) {
-	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
-		add(t, db, "ann", "w")
-		// Meanwhile the database's clock was read anew, and the server's goes back by what the last reading was wrong by.
-		now := time.Now().Add(-10 * time.Millisecond)
-		db.UseClock(func() time.Time { return now })
+// TestServersOfOneDatabaseHaveOneClock has a server whose own clock is years behind: in a bubble it is the year 2000.
+func TestServersOfOneDatabaseHaveOneClock(t *testing.T) {
+	year := time.Now().Year()
+	synctest.Test(t, func(t *testing.T) {
+		db, _ := storetest.Open(t, store.Postgres)
+		made := add(t, db, "ann", "w")
+		now, err := db.Now(t.Context())
+		if err != nil || now.Year() != year {
+			t.Errorf("the time is %s, %v", now, err)
+		}
+		if at := made.Workspace.CreatedAt; at.After(now) || now.Sub(at) > time.Hour || made.Tasks[0].RunAt.After(now) {
+			t.Errorf("created at %s, to run at %s, at %s", at, made.Tasks[0].RunAt, now)
+		}
 		if got := claim(t, db, 1); len(got) != 1 {
-			t.Error("it was not found")
+			t.Fatal("the task is not due")
+		}
+		changed, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {
+			d.Workspace.Name = "other"
+			return nil
+		})
+		if err != nil || changed.Workspace.UpdatedAt.Before(made.Workspace.CreatedAt) {
+			t.Errorf("changed at %s, %v", changed.Workspace.UpdatedAt, err)
+		}
+		if back := reclaim(t, db); len(back) > 0 {
+			t.Errorf("a lease has ended that was just given: %+v", back)
 		}
 	})
 }
 
-func TestServersOfOneDatabaseHaveOneClock(t *testing.T) {
-	for name, skew := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			db, _ := storetest.Open(t, store.Postgres)
-			if err := db.SetMachineClock(t.Context(), func() time.Time { return time.Now().Add(skew) }); err != nil {
-				t.Fatal(err)
-			}
-			if off := time.Since(db.Now()); off.Abs() > time.Minute { // the database is on this machine
-				t.Errorf("a machine whose clock is wrong by %s tells the time with an error of %s", skew, off)
-			}
-		})
+// TestAWaitForAConnectionIsNoTime holds that a task which was queued while all connections were busy is due when the database says so.
+func TestAWaitForAConnectionIsNoTime(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres)
+	free := db.Occupy(t)
+	var made workspace.Change
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_, err := db.Reclaim(context.WithoutCancel(t.Context())) // which looks at the clock
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	waiting.Go(func() { made = add(t, db, "ann", "w") })
+	db.AwaitWaiting(2)
+	free()
+	waiting.Wait()
+	if now, err := db.Now(t.Context()); err != nil || made.Tasks[0].RunAt.After(now) || made.Tasks[0].CreatedAt.After(now) {
+		t.Errorf("queued for %s at %s, %v", made.Tasks[0].RunAt, now, err)
+	}
+	if got := claim(t, db, 1); len(got) != 1 {
+		t.Error("the task is not due")
 	}
 }
 

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +23,19 @@ const (
 	// quietMost is how long a connection that hears notices may be quiet before it is asked whether it still lives.
 	quietMost = 15 * time.Second
 )
+
+// bounded reads the address of a PostgreSQL server and bounds what is waited for there: for a connection, for an answer, and by the server for us.
+func bounded(dsn string) (*pgx.ConnConfig, error) {
+	at, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of the database: %w", err)
+	}
+	at.Tracer, at.ConnectTimeout = deadlines{}, cmp.Or(at.ConnectTimeout, connectMost)
+	if _, said := at.RuntimeParams[idleParam]; !said {
+		at.RuntimeParams[idleParam] = strconv.FormatInt(idleMost.Milliseconds(), 10)
+	}
+	return at, nil
+}
 
 // deadlines gives every statement its deadline. It is what the driver calls a tracer: of those it takes the context for the statement.
 type deadlines struct{}

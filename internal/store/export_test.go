@@ -3,18 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
+	"net"
+	"runtime"
+	"testing"
 	"time"
 
 	"github.com/pressly/goose/v3"
 
 	"github.com/aicli/aicli-web/internal/task"
 )
-
-// SetMachineClock gives a server a clock of its own, and lets it read the database's.
-func (db *DB) SetMachineClock(ctx context.Context, now func() time.Time) error {
-	db.clock.machine = now
-	return db.setClock(ctx, db.write)
-}
 
 // Pass has time pass since the clock was last marked.
 func (db *DB) Pass(d time.Duration) {
@@ -24,7 +21,7 @@ func (db *DB) Pass(d time.Duration) {
 }
 
 // Now is the time that db goes by.
-func (db *DB) Now() time.Time { return db.now() }
+func (db *DB) Now(ctx context.Context) (time.Time, error) { return db.ask(db.read.WithContext(ctx)) }
 
 // Exec runs one statement.
 func (db *DB) Exec(ctx context.Context, statement string) error {
@@ -33,7 +30,7 @@ func (db *DB) Exec(ctx context.Context, statement string) error {
 
 // ExplainTurn runs the query for a new task's turn and says how, on PostgreSQL.
 func (db *DB) ExplainTurn(ctx context.Context, lane task.Lane, owner string) (plan []string, err error) {
-	err = db.write.WithContext(ctx).Raw("EXPLAIN ANALYZE "+newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", toMicros(db.now()))).
+	err = db.write.WithContext(ctx).Raw("EXPLAIN ANALYZE "+newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", db.now(0))).
 		Scan(&plan).Error
 	return plan, err
 }
@@ -57,3 +54,43 @@ func (db *DB) MigrateTo(ctx context.Context, version int64) error {
 		return err
 	})
 }
+
+// Occupy takes all connections, until the function that it gives is called.
+func (db *DB) Occupy(t *testing.T) (free func()) {
+	t.Helper()
+	pool, err := db.write.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var taken []*sql.Conn
+	for range connections {
+		c, err := pool.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, c)
+	}
+	return func() {
+		for _, c := range taken {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// AwaitWaiting returns when n have had to wait for a connection.
+func (db *DB) AwaitWaiting(n int64) {
+	for pool, _ := db.write.DB(); pool.Stats().WaitCount < n; {
+		runtime.Gosched()
+	}
+}
+
+// Redirect has new connections go to another address, and wait there for a moment.
+func (db *DB) Redirect(at *net.TCPAddr, most time.Duration) {
+	db.server.Host, db.server.Port, db.server.ConnectTimeout = at.IP.String(), uint16(at.Port), most //nolint:gosec // a port
+	db.server.Fallbacks = nil
+}
+
+// ConnectMost is how long connecting may take.
+func (db *DB) ConnectMost() time.Duration { return db.server.ConnectTimeout }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -151,11 +152,11 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	}
 	// The tasks are not locked: whoever changes one that waits has its workspace, and a claim or a lease that ended meanwhile shows when they
 	// are rewritten. Locking them all would write each row twice.
-	locked, live, err := db.lockAll(tx, ids, db.forUpdate("w"), "")
+	locked, live, now, err := db.lockAll(tx, ids, db.forUpdate("w"), "")
 	if err != nil {
 		return nil, err
 	}
-	now, drafts := db.now(), make(map[string]*workspace.Draft)
+	drafts := make(map[string]*workspace.Draft)
 	for _, w := range locked {
 		d := workspace.NewDraft(w, live[w.ID], now)
 		for _, t := range live[w.ID] {
@@ -165,19 +166,19 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	return drafts, nil
 }
 
-// lockAll locks those of several workspaces that exist, in the order of their ids, and gives the live tasks of each; locking and taskLocking
+// lockAll locks those of several workspaces that exist, in the order of their ids, and gives the live tasks of each and the time; locking and taskLocking
 // are what locks them.
-func (db *DB) lockAll(tx *gorm.DB, ids []string, locking, taskLocking string) (locked []workspace.Workspace, live map[string][]task.Task, err error) {
+func (db *DB) lockAll(tx *gorm.DB, ids []string, locking, taskLocking string) (locked []workspace.Workspace, live map[string][]task.Task, now time.Time, err error) {
 	var rows []workspaceRow
-	if err := tx.Raw(selectWorkspace+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
-		return nil, nil, err
+	if err := tx.Raw(db.selectWorkspace()+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
+		return nil, nil, now, err
 	}
 	locked, ids = make([]workspace.Workspace, len(rows)), make([]string, len(rows))
 	for i, r := range rows {
 		locked[i], ids[i] = r.toWorkspace(), r.ID
 	}
 	live, err = db.readLive(tx, ids, taskLocking)
-	return locked, live, err
+	return locked, live, rows[0].Now.time(), err
 }
 
 // readLive reads the live tasks of workspaces that are locked; locking is empty, or what locks the tasks too.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
@@ -28,13 +29,14 @@ func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	return steps, nil
 }
 
-// withMigrations gives the migrations to do. A step may take long, so it has connections of its own, without deadlines.
+// withMigrations gives the migrations to do. A step may take long, so it has connections of its own, whose statements have no deadline.
 func (db *DB) withMigrations(do func(*goose.Provider) error) (err error) {
 	pool, err := db.write.DB()
 	if db.dialect == Postgres && err == nil {
-		if pool, err = sql.Open("pgx", db.dsn); err == nil {
-			defer func() { err = errors.Join(err, pool.Close()) }()
-		}
+		patient := db.server.Copy()
+		patient.Tracer = nil
+		pool = stdlib.OpenDB(*patient)
+		defer func() { err = errors.Join(err, pool.Close()) }()
 	}
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 		<-ctx.Done()
 		return nil
 	}
-	conn, err := pgx.Connect(ctx, db.dsn)
+	conn, err := pgx.ConnectConfig(ctx, db.server.Copy())
 	if err != nil {
 		return fmt.Errorf("listen to other servers: %w", err)
 	}

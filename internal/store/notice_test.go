@@ -3,8 +3,10 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/store/storetest"
@@ -73,4 +75,24 @@ func TestServersHearEachOther(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// TestAPeerThatIsSilentIsNotListenedToForEver has what was a database take connections and say nothing.
+func TestAPeerThatIsSilentIsNotListenedToForEver(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres)
+	if db.ConnectMost() <= 0 {
+		t.Fatal("connecting has no bound")
+	}
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	db.Redirect(silent.Addr().(*net.TCPAddr), 50*time.Millisecond)
+	if err := db.Listen(t.Context(), func() { t.Error("it heard something") }, func([]string) {}); err == nil {
+		t.Error("no error")
+	}
+	if _, err := db.Migrate(t.Context()); err == nil {
+		t.Error("migrated a database that says nothing")
+	}
 }

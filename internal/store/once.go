@@ -19,12 +19,11 @@ func (db *DB) useKey(tx *gorm.DB, o workspace.Once) error {
 	if o.Key == "" {
 		return nil
 	}
-	now := db.now()
 	r := tx.Exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, batch_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, workspace_id = excluded.workspace_id,
 			task_id = excluded.task_id, batch_id = excluded.batch_id, created_at = excluded.created_at
 		WHERE idempotency_keys.created_at < ?`,
-		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, o.BatchID, toMicros(now), toMicros(now.Add(-workspace.KeysFor)))
+		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, o.BatchID, db.now(0), db.now(-workspace.KeysFor))
 	if r.Error == nil && r.RowsAffected == 0 {
 		return workspace.ErrKeyUsed
 	}
@@ -35,7 +34,7 @@ func (db *DB) useKey(tx *gorm.DB, o workspace.Once) error {
 func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, error) {
 	var rows []keyRow
 	if err := db.read.WithContext(ctx).Raw("SELECT * FROM idempotency_keys WHERE caller = ? AND key = ? AND created_at >= ?",
-		caller, key, toMicros(db.now().Add(-workspace.KeysFor))).Scan(&rows).Error; err != nil {
+		caller, key, db.now(-workspace.KeysFor)).Scan(&rows).Error; err != nil {
 		return workspace.Once{}, wrap("read an idempotency key", err)
 	}
 	if len(rows) == 0 {
@@ -48,6 +47,6 @@ func (db *DB) Once(ctx context.Context, caller, key string) (workspace.Once, err
 // PruneKeys deletes keys that were used longer ago than age. One that is just being used again is locked, and left.
 func (db *DB) PruneKeys(ctx context.Context, age time.Duration, limit int) (int, error) {
 	r := db.write.WithContext(ctx).Exec(`DELETE FROM idempotency_keys WHERE (caller, key) IN (SELECT caller, key FROM idempotency_keys
-		WHERE created_at < ? ORDER BY created_at LIMIT ?`+db.skipLocked("idempotency_keys")+`)`, toMicros(db.now().Add(-age)), limit)
+		WHERE created_at < ? ORDER BY created_at LIMIT ?`+db.skipLocked("idempotency_keys")+`)`, db.now(-age), limit)
 	return int(r.RowsAffected), wrap("prune idempotency keys", r.Error)
 }

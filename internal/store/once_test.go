@@ -118,9 +118,7 @@ func TestAKeyThatIsBeingUsedAgainIsNotPruned(t *testing.T) {
 func TestAKeyIsKeptForADay(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
 		var later time.Duration
-		if err := db.SetMachineClock(t.Context(), func() time.Time { return time.Now().Add(later) }); err != nil {
-			t.Fatal(err)
-		}
+		db.UseClock(func() time.Time { return time.Now().Add(later) })
 		made := add(t, db, "ann", "w")
 		use := func() error {
 			_, err := db.Update(t.Context(), made.Workspace.ID, func(d *workspace.Draft) error {

@@ -73,6 +73,7 @@ type workspaceRow struct {
 	UpdatedAt       micros `gorm:"autoUpdateTime:false"`
 	Version         int64
 	Slot            *int64 `gorm:"->;-:migration"` // of its subnet, joined
+	Now             micros `gorm:"->;-:migration"` // when it was read
 }
 
 func (workspaceRow) TableName() string { return "workspaces" }

@@ -3,14 +3,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,8 +34,8 @@ const (
 // DB is a store. SQLite has one connection that writes and some that read; for PostgreSQL both are one pool.
 type DB struct {
 	dialect Dialect
-	dsn     string
-	name    string // of this server among those on the database
+	server  *pgx.ConnConfig // of PostgreSQL, for every connection to it
+	name    string          // of this server among those on the database
 	write   *gorm.DB
 	read    *gorm.DB
 	clock   clock
@@ -56,26 +54,18 @@ const (
 
 // Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
 func Open(dialect Dialect, dsn string) (*DB, error) {
-	db := &DB{dialect: dialect, dsn: dsn, name: workspace.NewID("server_"), finishes: newFinishes()}
+	db := &DB{dialect: dialect, name: workspace.NewID("server_"), finishes: newFinishes()}
 	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
 	var err error
 	switch dialect {
 	case Postgres:
-		var at *pgx.ConnConfig
-		if at, err = pgx.ParseConfig(dsn); err != nil {
-			return nil, fmt.Errorf("read the address of the database: %w", err)
+		if db.server, err = bounded(dsn); err != nil {
+			return nil, err
 		}
-		at.Tracer, at.ConnectTimeout = deadlines{}, cmp.Or(at.ConnectTimeout, connectMost)
-		if _, said := at.RuntimeParams[idleParam]; !said {
-			at.RuntimeParams[idleParam] = strconv.FormatInt(idleMost.Milliseconds(), 10)
-		}
-		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*at)}), config, connections); err != nil {
+		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*db.server)}), config, connections); err != nil {
 			return nil, err
 		}
 		db.read = db.write
-		if err = db.setClock(context.Background(), db.write); err != nil {
-			return nil, errors.Join(err, db.Close())
-		}
 	case SQLite:
 		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
 			return nil, fmt.Errorf("make the directory of the database: %w", err)

@@ -92,7 +92,7 @@ func (db *DB) reserve(tx *gorm.DB, id string, pool netip.Prefix) (int64, error) 
 	if err := db.lock(tx, lockSubnets); err != nil {
 		return 0, err
 	}
-	if err := tx.Exec("DELETE FROM subnets WHERE workspace_id IS NULL AND blocked_until <= ?", toMicros(db.now())).Error; err != nil {
+	if err := tx.Exec("DELETE FROM subnets WHERE workspace_id IS NULL AND blocked_until <= ?", db.now(0)).Error; err != nil {
 		return 0, err
 	}
 	first := slotOf(pool.Masked().Addr())

@@ -18,15 +18,10 @@ const (
 	waitingTasks = "status IN ('QUEUED', 'RETRYING')"
 )
 
-// early is how much before it is due a task may be claimed. The clocks of servers on one database differ by less, and one server's own
-// goes back a little when it is put right: a pool that is woken for a task must find it.
-const early = 50 * time.Millisecond
-
 // Claim leases due tasks: of each workspace the oldest one that is live, if it waits; of each lane those whose turn it is, a lane
 // after the other. Servers that claim at once skip what the other has locked; the index tasks_one_running makes sure that no
 // workspace has two.
 func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
-	now := db.now()
 	var rows []taskRow
 	// One statement, so one transaction, and one trip to the database.
 	err := db.write.WithContext(ctx).Raw(`WITH quick AS (`+db.due(task.Quick, slots.Free)+`), slow AS (`+db.due(task.Slow, min(slots.Slow, slots.Free))+`),
@@ -36,7 +31,7 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 		UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
 			revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
 		WHERE id IN (SELECT id FROM picked) AND `+waitingTasks+` RETURNING *`,
-		toMicros(now.Add(early)), toMicros(now.Add(early)), toMicros(now), holder, toMicros(now.Add(lease))).Scan(&rows).Error
+		db.now(0), db.now(0), db.now(0), holder, db.now(lease)).Scan(&rows).Error
 	return toTasks(inTurn(slots, rows)), wrap("claim tasks", err)
 }
 
@@ -54,7 +49,7 @@ func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Durati
 		const columns = "id AS task_id, workspace_id, lease_holder AS holder, lease_token AS token"
 		var kept, busy []task.Lease
 		if err := db.write.WithContext(ctx).Raw("UPDATE tasks SET lease_until = ? WHERE id IN (SELECT id FROM tasks WHERE "+held+db.skipLocked("tasks")+") RETURNING "+columns,
-			append([]any{toMicros(db.now().Add(lease))}, args...)...).Scan(&kept).Error; err != nil {
+			append([]any{db.now(lease)}, args...)...).Scan(&kept).Error; err != nil {
 			return v, wrap("keep leases", err)
 		}
 		read := db.read.WithContext(ctx)
@@ -109,26 +104,22 @@ func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progres
 	return rows[0].toTask(), nil
 }
 
-// Reclaim gives back the tasks whose lease has ended, as Draft.GiveBack does. As it is called all the time, it keeps the clock right too.
+// Reclaim gives back the tasks whose lease has ended, as Draft.GiveBack does. As it is called all the time, it looks at the clock too.
 func (db *DB) Reclaim(ctx context.Context) (changes []workspace.Change, err error) {
-	if err := db.setClock(ctx, db.write); err != nil {
-		return nil, err
-	}
 	if err := db.heedJump(ctx); err != nil {
 		return nil, wrap("heed a clock that was set", err)
 	}
 	const ended = "status = 'RUNNING' AND lease_until < ?"
 	var ids []string
-	if err := db.read.WithContext(ctx).Raw("SELECT workspace_id FROM tasks WHERE "+ended+" ORDER BY workspace_id LIMIT ?", toMicros(db.now()), reclaimedAtOnce).
+	if err := db.read.WithContext(ctx).Raw("SELECT workspace_id FROM tasks WHERE "+ended+" ORDER BY workspace_id LIMIT ?", db.now(0), reclaimedAtOnce).
 		Scan(&ids).Error; err != nil || len(ids) == 0 {
 		return nil, wrap("look for tasks whose lease has ended", err)
 	}
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		locked, live, err := db.lockAll(tx, ids, db.skipLocked("w"), db.forUpdate("tasks"))
+		locked, live, now, err := db.lockAll(tx, ids, db.skipLocked("w"), db.forUpdate("tasks"))
 		if err != nil || len(locked) == 0 {
 			return err
 		}
-		now := db.now()
 		var lost []string
 		if err := tx.Raw("SELECT id FROM tasks WHERE workspace_id IN ? AND "+ended, ids, toMicros(now)).Scan(&lost).Error; err != nil {
 			return err
@@ -155,7 +146,7 @@ func (db *DB) Prune(ctx context.Context, age time.Duration, keep, limit int) (in
 	err := db.transact(ctx, func(tx *gorm.DB) error {
 		r := tx.Exec(`DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?
 				OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?))
-			ORDER BY finished_at, id LIMIT ?`+db.skipLocked("tasks")+`)`, toMicros(db.now().Add(-age)), max(0, keep-1), limit)
+			ORDER BY finished_at, id LIMIT ?`+db.skipLocked("tasks")+`)`, db.now(-age), max(0, keep-1), limit)
 		n = r.RowsAffected
 		return r.Error
 	})
@@ -214,7 +205,7 @@ func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int,
 			counted AS (SELECT a.id, a.workspace_id, a.lane, a.turn, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = a.lane AND o.run_at <= ?
 				AND (o.turn, o.id) >= (a.after_turn, a.after_id) AND (o.turn, o.id) < (a.turn, a.id)) AS n FROM asked a)
 		SELECT id, workspace_id, SUM(n) OVER (PARTITION BY lane ORDER BY turn, id) AS before FROM counted ORDER BY id`,
-		ids, toMicros(db.now())).Scan(&rows).Error; err != nil {
+		ids, db.now(0)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read queue positions", err)
 	}
 	all, last := make(map[string]int, len(rows)), make(map[string]int) // by task, and of the last by workspace
@@ -240,6 +231,6 @@ func (db *DB) QueueDepth(ctx context.Context) (workspace.QueueDepth, error) {
 		Oldest *micros
 	}
 	err := db.read.WithContext(ctx).Raw("SELECT COUNT(*) AS queued, MIN(CASE WHEN run_at <= ? THEN created_at END) AS oldest FROM tasks WHERE "+waitingTasks,
-		toMicros(db.now())).Scan(&row).Error
+		db.now(0)).Scan(&row).Error
 	return workspace.QueueDepth{Queued: row.Queued, OldestQueued: optTime(row.Oldest)}, wrap("read the queue's depth", err)
 }

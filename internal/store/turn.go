@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -29,16 +28,16 @@ const newTurn = `SELECT MAX(v) FROM (
 
 // nextTurn is the turn of a task that an owner adds to a lane. The turn that is served now is that of what runs, or else of what
 // would be claimed; of what is not due yet only when there is nothing else. Two that are added at once may get the same one.
-func nextTurn(tx *gorm.DB, lane task.Lane, owner string, now time.Time) (turn int64, err error) {
-	err = tx.Raw(newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", toMicros(now))).Scan(&turn).Error
+func (db *DB) nextTurn(tx *gorm.DB, lane task.Lane, owner string) (turn int64, err error) {
+	err = tx.Raw(newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", db.now(0))).Scan(&turn).Error
 	return turn, err
 }
 
 // requeue gives what goes back to the queue for a while, or to another lane, a new turn, behind what else its owner has there: with its old
 // one, an owner's many that fail would be before everybody else's each time. What is given back at once keeps its turn.
-func requeue(tx *gorm.DB, d *workspace.Draft) error {
+func (db *DB) requeue(tx *gorm.DB, d *workspace.Draft) error {
 	for _, t := range d.Requeued() {
-		turn, err := nextTurn(tx, t.Lane(), t.OwnerID, d.Now())
+		turn, err := db.nextTurn(tx, t.Lane(), t.OwnerID)
 		if err != nil {
 			return err
 		}

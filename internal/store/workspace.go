@@ -14,19 +14,24 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-const selectWorkspace = "SELECT w.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = w.id) AS slot FROM workspaces w WHERE "
+// selectWorkspace reads workspaces, and the time. What is read to be changed is changed at that time.
+func (db *DB) selectWorkspace() string {
+	return "SELECT w.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = w.id) AS slot, " + db.nowIn() + " AS now FROM workspaces w WHERE "
+}
 
 // Create inserts a workspace with its first tasks, and reserves a subnet.
 func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Prefix, change func(*workspace.Draft)) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		w.CreatedAt = db.now()
+		if w.CreatedAt, err = db.ask(tx); err != nil {
+			return err
+		}
 		d := workspace.NewDraft(w, nil, w.CreatedAt)
 		change(d)
 		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
 		_, tasks := d.Seal()
-		if err := tx.Omit("Slot").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
+		if err := tx.Omit("Slot", "Now").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
 			return nameTaken(err)
 		}
 		if err := writeLabels(tx, d.Workspace); err != nil {
@@ -49,7 +54,7 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 // Update changes a workspace and its tasks. The row's lock is taken before those of its tasks, always.
 func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draft) error) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		w, err := findWorkspace(tx, id, db.forUpdate("w"))
+		w, now, err := db.findWorkspace(tx, id, db.forUpdate("w"))
 		if err != nil {
 			return err
 		}
@@ -57,7 +62,7 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		if err != nil {
 			return err
 		}
-		d := workspace.NewDraft(w, live[id], db.now())
+		d := workspace.NewDraft(w, live[id], now)
 		if err := change(d); err != nil {
 			return err
 		}
@@ -95,7 +100,7 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 		return nil, err
 	}
 	for _, d := range drafts {
-		if err := requeue(tx, d); err != nil {
+		if err := db.requeue(tx, d); err != nil {
 			return nil, err
 		}
 	}
@@ -151,11 +156,11 @@ func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
 // MoveSubnet gives a workspace another subnet, and keeps the old one and those taken from everybody for a while.
 func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, taken []netip.Prefix, block time.Duration) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		blockedUntil := db.now().Add(block)
-		w, err := findWorkspace(tx, id, db.forUpdate("w"))
+		w, now, err := db.findWorkspace(tx, id, db.forUpdate("w"))
 		if err != nil {
 			return err
 		}
+		blockedUntil := now.Add(block)
 		if err := tx.Exec("UPDATE subnets SET workspace_id = NULL, blocked_until = ? WHERE workspace_id = ?", toMicros(blockedUntil), id).Error; err != nil {
 			return err
 		}
@@ -167,7 +172,7 @@ func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, take
 			return err
 		}
 		w.Subnet = subnetOf(slot).String()
-		w.Version, w.UpdatedAt = w.Version+1, db.now()
+		w.Version, w.UpdatedAt = w.Version+1, now
 		ch = workspace.Change{Workspace: w}
 		return tx.Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
 	})
@@ -176,14 +181,14 @@ func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, take
 
 // Workspace finds one workspace.
 func (db *DB) Workspace(ctx context.Context, id string) (workspace.Workspace, error) {
-	w, err := findWorkspace(db.read.WithContext(ctx), id, "")
+	w, _, err := db.findWorkspace(db.read.WithContext(ctx), id, "")
 	return w, wrap("read a workspace", err)
 }
 
 // WorkspacesByID finds several; what does not exist is left out.
 func (db *DB) WorkspacesByID(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
 	var rows []workspaceRow
-	if err := db.read.WithContext(ctx).Raw(selectWorkspace+"w.id IN ?", ids).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw(db.selectWorkspace()+"w.id IN ?", ids).Scan(&rows).Error; err != nil {
 		return nil, wrap("read workspaces", err)
 	}
 	found := make(map[string]workspace.Workspace, len(rows))
@@ -193,15 +198,15 @@ func (db *DB) WorkspacesByID(ctx context.Context, ids []string) (map[string]work
 	return found, nil
 }
 
-func findWorkspace(tx *gorm.DB, id, locking string) (workspace.Workspace, error) {
+func (db *DB) findWorkspace(tx *gorm.DB, id, locking string) (w workspace.Workspace, now time.Time, err error) {
 	var rows []workspaceRow
-	if err := tx.Raw(selectWorkspace+"w.id = ?"+locking, id).Scan(&rows).Error; err != nil {
-		return workspace.Workspace{}, err
+	if err := tx.Raw(db.selectWorkspace()+"w.id = ?"+locking, id).Scan(&rows).Error; err != nil {
+		return w, now, err
 	}
 	if len(rows) == 0 {
-		return workspace.Workspace{}, notFound("workspace")
+		return w, now, notFound("workspace")
 	}
-	return rows[0].toWorkspace(), nil
+	return rows[0].toWorkspace(), rows[0].Now.time(), nil
 }
 
 // writeTasks writes what is known already at once, and then inserts new tasks: each gets its turn after those before it, and what has ended makes
@@ -267,7 +272,7 @@ func (db *DB) line(tx *gorm.DB, row *taskRow, l lines) (err error) {
 	key := ownersLane{t.OwnerID, t.Lane()}
 	turn, given := l.turns[key]
 	if turn++; !given {
-		if turn, err = nextTurn(tx, key.lane, key.owner, t.CreatedAt); err != nil {
+		if turn, err = db.nextTurn(tx, key.lane, key.owner); err != nil {
 			return err
 		}
 	}
