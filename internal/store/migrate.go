@@ -67,7 +67,7 @@ func (db *DB) goMigrations() []*goose.Migration {
 			return db.fillKeys(ctx, tx, key, from)
 		}}, nil)
 	}
-	return []*goose.Migration{fill(10, "project_key", "project_path")}
+	return []*goose.Migration{fill(10, "project_key", "project_path"), fill(12, "name_key", "name")}
 }
 
 // fillKeys computes a column of keys from the column that they are of, for all workspaces.

@@ -36,6 +36,10 @@ func TestKeysOfOlderRows(t *testing.T) {
 					t.Errorf("around %s there is %q, %v, want %q", id, got, err, want)
 				}
 			}
+			p, err := db.Workspaces(t.Context(), workspace.Query{NameContains: "OF WS_IN", Window: workspace.Window{First: 10}})
+			if err != nil || len(p.Items) != 1 || p.Items[0].ID != "ws_inner" {
+				t.Errorf("found %+v, %v", p.Items, err)
+			}
 			if _, err := createAt(t.Context(), db, "ann", "team/other"); workspace.CodeOf(err) != workspace.Conflict {
 				t.Errorf("a project within an older one: %v", err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -40,11 +41,29 @@ func decodeCursor[T any](cursor, argument string) (value T, id string, err error
 	var p position
 	bad := &workspace.Error{Code: workspace.BadUserInput, Message: "The cursor is not one that this list has given. Leave it out to begin at the start.", Field: []string{argument}}
 	text, decodeErr := base64.RawURLEncoding.DecodeString(cursor)
-	if len(cursor) > maxCursor || decodeErr != nil || json.Unmarshal(text, &p) != nil || json.Unmarshal(p.Value, &value) != nil || p.ID == "" {
+	if len(cursor) > maxCursor || decodeErr != nil || json.Unmarshal(text, &p) != nil || json.Unmarshal(p.Value, &value) != nil || p.ID == "" || strings.ContainsRune(p.ID, 0) {
 		return value, "", bad
 	}
 	return value, p.ID, nil
 }
+
+// nameKey is the key of a name in a cursor. Older cursors hold the name itself, of which it is made here; of a key it is the same key.
+type nameKey string
+
+// UnmarshalJSON refuses what no name has and PostgreSQL does not take.
+func (k *nameKey) UnmarshalJSON(text []byte) error {
+	var name string
+	if err := json.Unmarshal(text, &name); err != nil {
+		return err
+	}
+	if strings.ContainsRune(name, 0) {
+		return errNoName
+	}
+	*k = nameKey(workspace.Key(name))
+	return nil
+}
+
+var errNoName = errors.New("it has a character that no name has")
 
 // window narrows a query to a page by (column, id), both in the same direction.
 func window[T any](q *gorm.DB, column string, descending bool, w workspace.Window) (*gorm.DB, error) {
@@ -135,8 +154,8 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 	cursor := func(r workspaceRow) string { return encodeCursor(r.CreatedAt, r.ID) }
 	switch q.OrderBy {
 	case workspace.ByName:
-		cursor = func(r workspaceRow) string { return encodeCursor(r.Name, r.ID) }
-		selected, err = window[string](selected, "name", q.Descending, q.Window)
+		cursor = func(r workspaceRow) string { return encodeCursor(r.NameKey, r.ID) }
+		selected, err = window[nameKey](selected, "name_key", q.Descending, q.Window)
 	case workspace.ByUpdatedAt:
 		cursor = func(r workspaceRow) string { return encodeCursor(r.UpdatedAt, r.ID) }
 		selected, err = window[int64](selected, "updated_at", q.Descending, q.Window)
@@ -166,8 +185,8 @@ func filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
 		g = g.Where("status IN ?", q.Status)
 	}
 	if q.NameContains != "" {
-		escaped := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(strings.ToLower(q.NameContains))
-		g = g.Where("name_folded LIKE ? ESCAPE '!'", "%"+escaped+"%")
+		escaped := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(workspace.Key(q.NameContains))
+		g = g.Where("name_key LIKE ? ESCAPE '!'", "%"+escaped+"%")
 	}
 	for _, l := range q.Labels {
 		g = g.Where("EXISTS (SELECT 1 FROM workspace_labels l WHERE l.workspace_id = workspaces.id AND l.key = ? AND l.value = ?)", l.Key, l.Value)

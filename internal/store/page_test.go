@@ -18,7 +18,7 @@ func FuzzCursor(f *testing.F) {
 		} else if workspace.CodeOf(err) != workspace.BadUserInput {
 			t.Fatalf("%q: %v", cursor, err)
 		}
-		if _, _, err := decodeCursor[string](cursor, "after"); err != nil && workspace.CodeOf(err) != workspace.BadUserInput {
+		if _, _, err := decodeCursor[nameKey](cursor, "after"); err != nil && workspace.CodeOf(err) != workspace.BadUserInput {
 			t.Fatalf("%q: %v", cursor, err)
 		}
 	})

@@ -112,7 +112,7 @@ var stateColumns = []column[workspaceRow]{
 // allColumns are all that may change.
 var allColumns = append([]column[workspaceRow]{
 	plain("name", text, func(r workspaceRow) any { return r.Name }),
-	plain("name_folded", text, func(r workspaceRow) any { return r.NameFolded }),
+	plain("name_key", text, func(r workspaceRow) any { return r.NameKey }),
 	plain("image", text, func(r workspaceRow) any { return r.Image }),
 	encoded("command", func(r workspaceRow) any { return r.Command }),
 	encoded("environment", func(r workspaceRow) any { return r.Environment }),

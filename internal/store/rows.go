@@ -1,7 +1,6 @@
 package store
 
 import (
-	"strings"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -48,7 +47,7 @@ type workspaceRow struct {
 	ID              string
 	OwnerID         string
 	Name            string
-	NameFolded      string
+	NameKey         string
 	ProjectPath     string
 	ProjectKey      string
 	Image           string
@@ -80,7 +79,7 @@ func (workspaceRow) TableName() string { return "workspaces" }
 
 func toWorkspaceRow(w workspace.Workspace) workspaceRow {
 	return workspaceRow{
-		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameFolded: strings.ToLower(w.Name), ProjectPath: w.ProjectPath, ProjectKey: workspace.Key(w.ProjectPath), Image: w.Image,
+		ID: w.ID, OwnerID: w.OwnerID, Name: w.Name, NameKey: workspace.Key(w.Name), ProjectPath: w.ProjectPath, ProjectKey: workspace.Key(w.ProjectPath), Image: w.Image,
 		Command: nonNil(w.Command), Environment: nonNil(w.Environment), Labels: nonNil(w.Labels),
 		Cpus: w.Resources.Cpus, MemoryBytes: w.Resources.MemoryBytes, Pids: w.Resources.Pids,
 		DesiredState: string(w.DesiredState), AskedAt: zeroMicros(w.AskedAt), Observed: w.Observed, Failure: w.Failure,

@@ -44,6 +44,12 @@ func OpenBare(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 	if dialect == store.Postgres {
 		dsn = CreateDatabase(t)
 	}
+	return OpenAt(t, dialect, dsn), dsn
+}
+
+// OpenAt opens a database that is there, until the end of the test.
+func OpenAt(t *testing.T, dialect store.Dialect, dsn string) *store.DB {
+	t.Helper()
 	db, err := store.Open(dialect, dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -53,11 +59,12 @@ func OpenBare(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 			t.Error(err)
 		}
 	})
-	return db, dsn
+	return db
 }
 
-// CreateDatabase makes an empty database, that goes away with the test, in the PostgreSQL cluster that AICLI_TEST_POSTGRES names.
-func CreateDatabase(t *testing.T) string {
+// CreateDatabase makes an empty database, that goes away with the test, in the PostgreSQL cluster that AICLI_TEST_POSTGRES names. options are those
+// of CREATE DATABASE.
+func CreateDatabase(t *testing.T, options ...string) string {
 	t.Helper()
 	server := os.Getenv("AICLI_TEST_POSTGRES")
 	if server == "" {
@@ -68,7 +75,7 @@ func CreateDatabase(t *testing.T) string {
 		t.Fatal(err)
 	}
 	name := strings.ToLower(workspace.NewID("t_"))
-	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name+" "+strings.Join(options, " ")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
