@@ -42,7 +42,7 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 			return err
 		}
 		d.Workspace.Subnet = subnetOf(slot).String()
-		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Waiting: d.Waiting()}
+		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Differs: true, Waiting: d.Waiting()}
 		if err := db.writeTasks(tx, tasks); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 			changed = append(changed, d)
 		}
 		tasks = append(tasks, written...)
-		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Waiting: d.Waiting(), Removed: d.Removed}
+		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Differs: differs, Waiting: d.Waiting(), Removed: d.Removed}
 	}
 	batches, err := db.settle(tx, drafts)
 	if err != nil {
@@ -173,7 +173,7 @@ func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, take
 		}
 		w.Subnet = subnetOf(slot).String()
 		w.Version, w.UpdatedAt = w.Version+1, now
-		ch = workspace.Change{Workspace: w}
+		ch = workspace.Change{Workspace: w, Differs: true}
 		return tx.Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
 	})
 	return ch, wrap("move a workspace to another subnet", err)

@@ -105,6 +105,7 @@ type Pool struct {
 	queue Queue
 	opts  Options
 	wake  chan struct{}
+	check chan struct{} // holds a token when leases are to be looked at at once
 
 	mu      sync.Mutex
 	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
@@ -134,7 +135,7 @@ func New(queue Queue, opts Options) *Pool {
 	if opts.Retry == (Backoff{}) {
 		opts.Retry = Backoff{First: time.Second, Most: time.Minute}
 	}
-	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), running: make(map[Lease]*run)}
+	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), check: make(chan struct{}, 1), running: make(map[Lease]*run)}
 }
 
 // Wake says that there may be something to claim.
@@ -152,6 +153,22 @@ func (p *Pool) Interrupt(taskID string, cause error) {
 	for lease, r := range p.running {
 		if lease.TaskID == taskID {
 			r.cancel(cause)
+		}
+	}
+}
+
+// Recheck looks at once whether what runs here is still wanted, if it is among these tasks or works on one of these workspaces: somebody else has changed
+// them.
+func (p *Pool) Recheck(ids []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for lease := range p.running {
+		if slices.Contains(ids, lease.TaskID) || slices.Contains(ids, lease.WorkspaceID) {
+			select {
+			case p.check <- struct{}{}:
+			default: // a look is due already
+			}
+			return
 		}
 	}
 }
@@ -205,8 +222,9 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	if slots.Free <= 0 {
 		return
 	}
-	// Bounded, so that a database that does not answer is asked again: as long as the lease, past which what it gives is void.
-	bounded, cancel := context.WithTimeout(ctx, p.opts.Lease)
+	// Bounded, so that a database that does not answer is asked again: as long as the lease, past which what it gives is void. A stop does not cut it: what
+	// the database had just given out would be nobody's until the lease has ended.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Lease)
 	defer cancel()
 	until := time.Now().Add(p.opts.Lease)
 	claimed, err := p.queue.Claim(bounded, p.opts.Holder, slots, p.opts.Lease)
@@ -217,6 +235,12 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 		return
 	}
 	for _, t := range claimed {
+		if ctx.Err() != nil {
+			tasks.Go(func() {
+				p.finish(context.WithoutCancel(ctx), t, Outcome{Status: Queued, Unburned: true}, p.opts.Log.With("task_id", t.ID))
+			})
+			continue
+		}
 		runCtx, cancel := context.WithCancelCause(work)
 		before := p.begin(t, cancel, until)
 		tasks.Go(func() {
@@ -447,14 +471,17 @@ func persist(ctx context.Context, write func(context.Context) error) error {
 func (p *Pool) keepLeases(ctx context.Context) {
 	tick := time.NewTicker(p.opts.Lease / 3)
 	defer tick.Stop()
+	p.reclaim(ctx)
 	for {
-		p.reclaim(ctx)
 		select {
+		case <-p.check:
+			p.extend(ctx)
 		case <-tick.C:
+			p.extend(ctx)
+			p.reclaim(ctx)
 		case <-ctx.Done():
 			return
 		}
-		p.extend(ctx)
 	}
 }
 

@@ -35,6 +35,7 @@ type queue struct {
 	failing  int           // so many calls of Finish and Doubt fail
 	frozen   chan struct{} // holds up Extend until it is closed
 	writing  chan struct{} // holds up Finish until it is closed
+	giving   bool          // what Claim has given out is on its way until somebody gives up, or for a second
 	takes    takes
 	most     int     // asked for by one claim
 	claims   []claim // those that gave something
@@ -68,8 +69,17 @@ func newQueue(types ...task.Type) *queue {
 	return q
 }
 
-func (q *queue) Claim(_ context.Context, holder string, slots task.Slots, lease time.Duration) (claimed []task.Task, _ error) {
+func (q *queue) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) (claimed []task.Task, _ error) {
 	wait(q.takes.claim)
+	if q.giving {
+		defer func() {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				panic("a claim was cut after it had given something out")
+			}
+		}()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.most = max(q.most, slots.Free)
@@ -314,6 +324,46 @@ func TestPool(t *testing.T) {
 				t.Errorf("%d ended, %d at once, %d claimed", len(q.outcomes), most, q.most)
 			}
 		})
+	})
+	t.Run("what a claim has just given out when the pool is stopped goes back, and does not wait for its lease to end", func(t *testing.T) {
+		runOn(t, one, func(q *queue, _ *task.Options) { q.giving = true }, func(context.Context, task.Task, task.Report) error {
+			t.Error("it was begun")
+			return nil
+		}, func(q *queue, _ *task.Pool, cancel context.CancelFunc) {
+			advance(time.Millisecond)
+			cancel()
+			advance(2 * time.Second)
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			if got := q.tasks[0]; got.Status != task.Queued || got.Attempt > 1 || !q.outcomes["task_0"][0].Unburned {
+				t.Errorf("got %+v, %+v", got, q.outcomes)
+			}
+		})
+	})
+	t.Run("a task that somebody else has cancelled is looked at as soon as that is heard", func(t *testing.T) {
+		for _, heard := range []string{"task_0", "ws_0"} {
+			var cause error
+			run(t, one, func(ctx context.Context, _ task.Task, _ task.Report) error {
+				<-ctx.Done()
+				cause = context.Cause(ctx)
+				return ctx.Err()
+			}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+				advance(time.Millisecond)
+				q.mu.Lock()
+				q.cancel = []string{"task_0"}
+				q.mu.Unlock()
+				p.Recheck([]string{"task_9", "ws_9"})
+				synctest.Wait()
+				if cause != nil {
+					t.Errorf("it was looked at because of others: %v", cause)
+				}
+				p.Recheck([]string{"ws_9", heard})
+				synctest.Wait()
+				if !errors.Is(cause, task.ErrCancelled) {
+					t.Errorf("after %s was heard: %v", heard, cause)
+				}
+			})
+		}
 	})
 	t.Run("a worker goes on while an outcome is being written, up to a bound", func(t *testing.T) {
 		var begun atomic.Int32

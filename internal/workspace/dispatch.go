@@ -135,7 +135,7 @@ func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) (owner
 
 // halt cancels what a batch alone has asked for and nobody has begun. What is being deleted stays so.
 func (d *dispatcher) halt(ctx context.Context, b Batch, limit int) (cancelled int, err error) {
-	q := TaskQuery{BatchID: b.ID, Status: []task.Status{task.Queued}, Window: Window{First: MaxBatch}}
+	q := TaskQuery{BatchID: b.ID, Status: []task.Status{task.Queued}, Window: Window{First: MaxBatch, Uncounted: true}}
 	waiting, err := d.store.Tasks(ctx, q)
 	if err != nil {
 		return 0, err

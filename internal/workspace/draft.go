@@ -436,6 +436,7 @@ type Change struct {
 	Workspace Workspace
 	Tasks     []task.Task // new and changed ones
 	Batches   []Batch     // changed ones
+	Differs   bool        // the workspace or a task of it was written
 	Waiting   bool        // a task of it waits: a claim may have passed it by while it was changed
 	Removed   bool
 }

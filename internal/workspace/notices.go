@@ -151,6 +151,7 @@ func (s *Service) rereadNowAndThen(ctx context.Context) {
 
 // heard publishes what was changed elsewhere, as it is now, to those who watch it here.
 func (s *Service) heard(ctx context.Context, ids []string) {
+	(*s.runner.Load()).Recheck(ids)
 	var workspaces, tasks, batches []string
 	for _, id := range ids {
 		switch kind, _, _ := strings.Cut(id, "_"); kind + "_" {

@@ -55,7 +55,7 @@ func (s *Service) Create(ctx context.Context, actor Actor, in CreateInput) (Resu
 	}
 	deadline := time.Now().Add(wait)
 	r, err := once(ctx, s, key, func() (Result, error) { return s.insert(ctx, actor, in, deadline, key) }, func(before Once) (Result, error) {
-		return s.rejoin(ctx, before, deadline)
+		return s.rejoin(ctx, actor, before, deadline)
 	})
 	if err != nil {
 		return Result{}, err
@@ -89,7 +89,7 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, deadl
 }
 
 // rejoin is again for a CREATE, which is to be undone when it fails within the wait of whoever asks last.
-func (s *Service) rejoin(ctx context.Context, before Once, deadline time.Time) (Result, error) {
+func (s *Service) rejoin(ctx context.Context, actor Actor, before Once, deadline time.Time) (Result, error) {
 	if wait := time.Until(deadline); wait > 0 {
 		_, err := s.update(ctx, before.WorkspaceID, func(d *Draft) error {
 			if t := find(d.Live, func(t task.Task) bool { return t.ID == before.TaskID }); t != nil && t.Params.DiscardUntil.Before(d.Now().Add(wait)) {
@@ -101,7 +101,7 @@ func (s *Service) rejoin(ctx context.Context, before Once, deadline time.Time) (
 			return Result{}, err
 		}
 	}
-	return s.reread(ctx, before.WorkspaceID, before.TaskID)
+	return s.again(ctx, actor)(before)
 }
 
 // awaitCreate waits for a CREATE and, when it failed for good while it was waited for, for the end of what undoes it.
@@ -168,7 +168,7 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	return once(ctx, s, key, func() (Result, error) { return s.change(ctx, actor, in, key) }, s.again(ctx))
+	return once(ctx, s, key, func() (Result, error) { return s.change(ctx, actor, in, key) }, s.again(ctx, actor))
 }
 
 func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key Once) (Result, error) {
@@ -253,7 +253,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 		default:
 			return s.reread(ctx, ask.ID, *taskID) // the task that is joined is not part of the change
 		}
-	}, s.again(ctx))
+	}, s.again(ctx, actor))
 	if err != nil {
 		return Result{}, err
 	}
@@ -334,9 +334,15 @@ func (s *Service) await(ctx context.Context, r Result, deadline time.Time) (Resu
 	return s.reread(ctx, id, taskID)
 }
 
-// again gives the answer that a key stands for, as it is now.
-func (s *Service) again(ctx context.Context) func(Once) (Result, error) {
-	return func(before Once) (Result, error) { return s.reread(ctx, before.WorkspaceID, before.TaskID) }
+// again gives the answer that a key stands for, as it is now, to somebody who may still see it.
+func (s *Service) again(ctx context.Context, actor Actor) func(Once) (Result, error) {
+	return func(before Once) (Result, error) {
+		r, err := s.reread(ctx, before.WorkspaceID, before.TaskID)
+		if r.Workspace != nil && !actor.sees(r.Workspace.OwnerID) || r.Task != nil && !actor.sees(r.Task.OwnerID) {
+			return Result{}, errNotFound("workspace", "input", "id")
+		}
+		return r, err
+	}
 }
 
 // reread is the answer as of now. No task: none was needed, or it ended so long ago that it was pruned.

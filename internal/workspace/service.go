@@ -38,6 +38,8 @@ type Projects interface {
 type Runner interface {
 	Wake()
 	Interrupt(taskID string, cause error)
+	// Recheck looks at once whether what runs here is still wanted, if it is among these tasks, or works on one of these workspaces.
+	Recheck(ids []string)
 }
 
 // Config is what the service is told once.
@@ -71,6 +73,7 @@ type nobody struct{}
 
 func (nobody) Wake()                   {}
 func (nobody) Interrupt(string, error) {}
+func (nobody) Recheck([]string)        {}
 
 // NewService makes a service. Its tasks wait until Attach was called and the engine was found.
 func NewService(store Store, projects Projects, config Config) *Service {
@@ -111,16 +114,23 @@ func (s *Service) update(ctx context.Context, id string, change func(*Draft) err
 	return ch, nil
 }
 
+// publish tells of a change, unless nothing differs. The pool is woken all the same where a task waits: a claim may have passed over the row while it
+// was locked.
 func (s *Service) publish(ch Change) {
+	if ch.Waiting {
+		(*s.runner.Load()).Wake()
+	}
+	s.publishBatches(ch.Batches...)
+	if !ch.Differs {
+		return
+	}
 	s.publishTasks(ch.Tasks)
 	if len(ch.Tasks) > 0 {
 		s.queueMoved()
 	}
 	s.workspaces.Publish(ch.Workspace.ID, ch)
 	s.tell(ch.Workspace.ID)
-	s.publishBatches(ch.Batches...)
 	if ch.Waiting {
-		(*s.runner.Load()).Wake()
 		s.tell(wakeNotice)
 	}
 }
@@ -204,7 +214,7 @@ func (s *Service) Get(ctx context.Context, id string) (Workspace, error) {
 // Each visits every workspace, a page at a time.
 func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {
 	const page = 200 // rows held at once
-	q := Query{Window: Window{First: page}, OrderBy: ByCreatedAt}
+	q := Query{Window: Window{First: page, Uncounted: true}, OrderBy: ByCreatedAt}
 	for {
 		p, err := s.store.Workspaces(ctx, q)
 		if err != nil {
