@@ -27,9 +27,6 @@ const (
 	// introspectionCost bounds the selections below __schema and __type: their lists are long, and nest. GraphiQL's own query has
 	// about 300.
 	introspectionCost = costMax / 500
-	// tokensMax bounds a document before it is validated, which takes time by the square of its fields. GraphiQL's introspection
-	// query has about 400.
-	tokensMax = 2_000
 )
 
 var errTooComplex = workspace.Error{Code: workspace.QueryTooComplex, Message: "The operation asks for too much at once. Ask for fewer fields or smaller pages."}

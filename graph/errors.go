@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -59,10 +60,25 @@ func (presenter) classify(err error, shown *gqlerror.Error) workspace.Error {
 		}
 		return workspace.Error{Code: workspace.BadUserInput, Message: shown.Message}
 	case errcode.ValidationFailed:
-		return workspace.Error{Code: workspace.BadUserInput, Message: shown.Message}
+		return workspace.Error{Code: workspace.BadUserInput, Message: reworded(shown.Message)}
 	}
 	return workspace.Error{Code: workspace.Internal, Retryable: true,
 		Message: "Something went wrong on the server. Try again, and report the request id if it goes on."}
+}
+
+// reworded says in other words what the library says badly.
+func reworded(message string) string {
+	if message == "no operation provided" {
+		return "The document has no operation. Write a query, a mutation or a subscription."
+	}
+	name, about := strings.CutPrefix(message, "operation ")
+	if name, is := strings.CutSuffix(name, " not found"); about && is {
+		if name == "" {
+			return "The document has several operations. Say by operationName which one to run."
+		}
+		return fmt.Sprintf("The document has no operation named %.*q. Check operationName.", nameMax, name)
+	}
+	return message
 }
 
 func (p presenter) recover(ctx context.Context, v any) error {
