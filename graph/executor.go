@@ -31,6 +31,7 @@ func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.
 	exec.SetParserTokenLimit(tokensMax)
 	exec.SetQueryCache(documents{lru.New[*ast.QueryDocument](documentsMax)})
 	exec.Use(extension.Introspection{})
+	exec.Use(newPersisted())
 	exec.Use(newDocumentLimit())
 	exec.Use(costLimit{})
 	exec.AroundOperations(p.guard)

@@ -52,7 +52,8 @@ func decodeMessage(data []byte) (message, error) {
 
 var errBadInit = errors.New("authorization in connection_init must be a string: send Bearer, a space and the token")
 
-// initToken finds the token in connection_init's payload: a map of headers, by custom, with either spelling of the one name.
+// initToken finds the token in connection_init's payload: a map of headers, by custom, with either spelling of the one name. Some clients, such as
+// GraphQL Playground, put them into a map below headers; what stands outside of it counts first.
 func initToken(payload []byte) (string, error) {
 	if payload == nil {
 		return "", errNoToken
@@ -61,6 +62,18 @@ func initToken(payload []byte) (string, error) {
 	if err := json.Unmarshal(payload, &headers); err != nil {
 		return "", errBadInit
 	}
+	token, err := tokenIn(headers)
+	if inner := headers["headers"]; errors.Is(err, errNoToken) && inner != nil {
+		headers = nil
+		if err := json.Unmarshal(inner, &headers); err != nil {
+			return "", errBadInit
+		}
+		return tokenIn(headers)
+	}
+	return token, err
+}
+
+func tokenIn(headers map[string]json.RawMessage) (string, error) {
 	for _, name := range []string{"Authorization", "authorization"} {
 		raw, ok := headers[name]
 		if !ok || string(raw) == "null" {

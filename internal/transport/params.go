@@ -7,15 +7,56 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 )
+
+// persistedQuery is the extension that stands in the place of a document: the executor knows which.
+const persistedQuery = "persistedQuery"
+
+var errNotUTF8 = errors.New("the operation is not valid UTF-8: encode it so")
+
+// loneSurrogate finds an escape such as \ud800 in JSON that is half of a pair, which no text in UTF-8 can hold: it would be replaced in silence.
+func loneSurrogate(text []byte) bool {
+	escape := func(at int) (rune, bool) {
+		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(text[at+2:at+6]), 16, 32)
+		return rune(n), err == nil
+	}
+	for at := bytes.IndexByte(text, '\\'); at >= 0 && at < len(text); {
+		first, is := escape(at)
+		switch second, pair := escape(at + 6); {
+		case is && pair && utf16.DecodeRune(first, second) != unicode.ReplacementChar:
+			at += 12
+		case is && utf16.IsSurrogate(first):
+			return true
+		default:
+			at += 2 // what is escaped is no escape
+		}
+		next := bytes.IndexByte(text[min(at, len(text)):], '\\')
+		if next < 0 {
+			return false
+		}
+		at += next
+	}
+	return false
+}
 
 // decodeParams reads one operation: the body of a POST, or the payload of a subscribe message. Numbers in variables stay as
 // they were written. Errors say what is wrong with the shape and repeat nothing of the content.
 func decodeParams(body []byte) (*graphql.RawParams, error) {
 	body = bytes.TrimLeft(body, " \t\r\n")
 	switch {
+	case !utf8.Valid(body):
+		return nil, errNotUTF8
+	case loneSurrogate(body):
+		return nil, errors.New("the operation has half of a surrogate pair in it: write characters beyond U+FFFF in UTF-8 or as two escapes")
 	case len(body) == 0:
 		return nil, errors.New("the body is empty: send a JSON object with a query")
 	case body[0] == '[':
@@ -32,8 +73,11 @@ func decodeParams(body []byte) (*graphql.RawParams, error) {
 	if err := decodeJSON(body, &p); err != nil {
 		return nil, err
 	}
-	if p.Query == nil {
+	if p.Query == nil && p.Extensions[persistedQuery] == nil {
 		return nil, errors.New("the operation has no query: send the document as a string in query")
+	}
+	if p.Query == nil {
+		p.Query = new(string)
 	}
 	return &graphql.RawParams{
 		Query: *p.Query, OperationName: p.OperationName, Variables: p.Variables, Extensions: p.Extensions,
@@ -46,10 +90,12 @@ func decodeQuery(rawQuery string) (*graphql.RawParams, error) {
 	if err != nil {
 		return nil, errors.New("the query part of the address is malformed: encode each value for URLs")
 	}
-	p := &graphql.RawParams{Query: values.Get("query"), OperationName: values.Get("operationName")}
-	if p.Query == "" {
-		return nil, errors.New("the operation has no query: send the document in the parameter query, or use POST")
+	for _, name := range []string{"query", "operationName", "variables", "extensions"} {
+		if !utf8.ValidString(values.Get(name)) {
+			return nil, errNotUTF8
+		}
 	}
+	p := &graphql.RawParams{Query: values.Get("query"), OperationName: values.Get("operationName")}
 	for name, target := range map[string]*map[string]any{"variables": &p.Variables, "extensions": &p.Extensions} {
 		text := values.Get(name)
 		if text == "" {
@@ -58,6 +104,9 @@ func decodeQuery(rawQuery string) (*graphql.RawParams, error) {
 		if err := decodeJSON([]byte(text), target); err != nil {
 			return nil, fmt.Errorf("the parameter %s must be a JSON object: %w", name, err)
 		}
+	}
+	if p.Query == "" && p.Extensions[persistedQuery] == nil {
+		return nil, errors.New("the operation has no query: send the document in the parameter query, or use POST")
 	}
 	return p, nil
 }
