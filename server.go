@@ -356,7 +356,7 @@ func (s *server) listen(ctx context.Context, db *store.DB) error {
 	resolver := &graph.Resolver{Service: s.service, Metrics: s.monitor, Pool: s.pool, Version: version(), Database: db.Describe}
 	handler, err := transport.New(transport.Options{
 		Executor: graph.NewExecutor(resolver, transport.RequestID, s.log), Verifier: s.tokens, Explorer: web.Explorer(),
-		Ready: func(ctx context.Context) error { return s.ready(ctx, db) }, AllowedOrigins: s.config.AllowedOrigins, Logger: s.log,
+		Ready: func(ctx context.Context) error { return s.ready(ctx, db) }, AllowedOrigins: s.config.AllowedOrigins, Bounds: bounds(s.config.Sockets), Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -367,6 +367,12 @@ func (s *server) listen(ctx context.Context, db *store.DB) error {
 	}
 	s.edge = transport.NewServer(listener, handler)
 	return nil
+}
+
+func bounds(c config.Sockets) transport.Bounds {
+	return transport.Bounds{
+		Sockets: c.Most, Unsigned: c.Unsigned, SocketsPerUser: c.PerUser, SocketsPerAddress: c.PerAddress, OperationsPerUser: c.UserOperations,
+	}
 }
 
 var errStopping = errors.New("the server is stopping")

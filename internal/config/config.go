@@ -39,6 +39,7 @@ type Config struct {
 	Database       Database      // AICLI_DATABASE_URL
 	JWTSecret      Secret        // AICLI_JWT_SECRET: empty when none is given, for the server to make one
 	AllowedOrigins []string      // AICLI_ALLOWED_ORIGINS: besides the server's own, each scheme://host[:port]
+	Sockets        Sockets       // AICLI_MAX_…: bounds of WebSockets
 	DefaultImage   string        // AICLI_DEFAULT_IMAGE: of a workspace that names none
 	Workers        int           // AICLI_WORKERS: size of the pool
 	NetworkPool    netip.Prefix  // AICLI_NETWORK_POOL: IPv4, masked
@@ -47,6 +48,15 @@ type Config struct {
 	LogLevel       slog.Level    // AICLI_LOG_LEVEL
 	LogFormat      string        // AICLI_LOG_FORMAT: LogText or LogJSON
 	ShutdownGrace  time.Duration // AICLI_SHUTDOWN_GRACE: how long running work may go on after a stop is asked for
+}
+
+// Sockets are bounds of WebSockets.
+type Sockets struct {
+	Most           int // AICLI_MAX_SOCKETS: open at once
+	Unsigned       int // AICLI_MAX_UNSIGNED_SOCKETS: of these, those of which nobody has signed in yet
+	PerUser        int // AICLI_MAX_SOCKETS_PER_USER
+	PerAddress     int // AICLI_MAX_SOCKETS_PER_ADDRESS: of remote addresses
+	UserOperations int // AICLI_MAX_OPERATIONS_PER_USER: active at once on all sockets of a user
 }
 
 // Problems is what Load refuses: one line a variable, which says what is wrong with it and what is accepted.

@@ -30,6 +30,7 @@ func TestDefaults(t *testing.T) {
 	c.Workers = 0
 	want := Config{
 		Addr: "127.0.0.1:8080", DataDir: "data", Database: Database{Dialect: SQLite, DSN: "data/aicli.db"}, ProjectsRoot: "data/projects",
+		Sockets:      Sockets{Most: 4096, Unsigned: 256, PerUser: 256, PerAddress: 1024, UserOperations: 2048},
 		DefaultImage: "alpine:latest", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), LogLevel: slog.LevelInfo,
 		Resync: 30 * time.Second, OrphanGrace: 10 * time.Minute, LogFormat: LogText, ShutdownGrace: 20 * time.Second,
 	}
@@ -67,6 +68,11 @@ func TestAccepted(t *testing.T) {
 		{"AICLI_DEFAULT_IMAGE", digest, func(c Config) any { return c.DefaultImage }, digest},
 		{"AICLI_WORKERS", "1", func(c Config) any { return c.Workers }, 1},
 		{"AICLI_WORKERS", "256", func(c Config) any { return c.Workers }, 256},
+		{"AICLI_MAX_SOCKETS", "1", func(c Config) any { return c.Sockets.Most }, 1},
+		{"AICLI_MAX_UNSIGNED_SOCKETS", "7", func(c Config) any { return c.Sockets.Unsigned }, 7},
+		{"AICLI_MAX_SOCKETS_PER_USER", "8", func(c Config) any { return c.Sockets.PerUser }, 8},
+		{"AICLI_MAX_SOCKETS_PER_ADDRESS", "9", func(c Config) any { return c.Sockets.PerAddress }, 9},
+		{"AICLI_MAX_OPERATIONS_PER_USER", "1000000", func(c Config) any { return c.Sockets.UserOperations }, 1_000_000},
 		{"AICLI_NETWORK_POOL", "10.0.0.0/8", func(c Config) any { return c.NetworkPool }, netip.MustParsePrefix("10.0.0.0/8")},
 		{"AICLI_NETWORK_POOL", "192.168.7.16/28", func(c Config) any { return c.NetworkPool }, netip.MustParsePrefix("192.168.7.16/28")},
 		{"AICLI_LOG_LEVEL", "DEBUG", func(c Config) any { return c.LogLevel }, slog.LevelDebug},
@@ -107,6 +113,7 @@ func TestRefused(t *testing.T) {
 		"AICLI_DEFAULT_IMAGE": {
 			"Alpine", "alpine:", "alpine latest", "a//b", "-alpine", "alpine@sha256:0", "alpine\n", strings.Repeat("a", 256),
 		},
+		"AICLI_MAX_SOCKETS":     {"0", "-1", "1000001", "many"},
 		"AICLI_WORKERS":         {"0", "-1", "257", "many", "1.5", "99999999999999999999"},
 		"AICLI_NETWORK_POOL":    {"10.0.0.0", "10.0.0.0/7", "10.0.0.0/29", "10.213.0.1/16", "fd00::/16", "::ffff:10.0.0.0/104", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/8", "0.0.0.0/8", "x"},
 		"AICLI_LOG_FORMAT":      {"xml", "JSON"},

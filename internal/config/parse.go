@@ -135,12 +135,15 @@ func parseImage(value string) (string, error) {
 	return value, nil
 }
 
-func parseWorkers(value string) (int, error) {
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 || n > workersMax {
-		return 0, is(value)
+// count gives what reads a whole number from 1 to most.
+func count(most int) func(string) (int, error) {
+	return func(value string) (int, error) {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > most {
+			return 0, is(value)
+		}
+		return n, nil
 	}
-	return n, nil
 }
 
 func parsePool(value string) (netip.Prefix, error) {

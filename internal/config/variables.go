@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ const (
 	graceMax   = 10 * time.Minute // whoever supervises the server kills it long before
 	// orphanGraceMax is a month: longer means never.
 	orphanGraceMax = 720 * time.Hour
+	socketsMax     = 1_000_000 // more file descriptors than a process gets
 	poolBitsMin    = 8
 	poolBitsMax    = 28   // the subnet of one workspace
 	pathMax        = 4096 // bytes: what Linux takes
@@ -42,7 +44,7 @@ func below(name string) func(*Config) string {
 }
 
 // variables is the table, never changed. A default may be made from the fields of the rows above it.
-var variables = append(serverVariables(), workVariables()...)
+var variables = slices.Concat(serverVariables(), socketVariables(), workVariables())
 
 func serverVariables() []variable {
 	return []variable{
@@ -94,6 +96,25 @@ func serverVariables() []variable {
 	}
 }
 
+func socketVariables() []variable {
+	bound := func(name, help string, fallback int, field func(*Config) *int) variable {
+		return variable{
+			name: name, help: help, accepts: fmt.Sprintf("a whole number from 1 to %d", socketsMax),
+			shown: strconv.Itoa(fallback), fallback: literal(strconv.Itoa(fallback)),
+			set:  func(c *Config, v string) error { return assign(field(c), v, count(socketsMax)) },
+			show: func(c Config) string { return strconv.Itoa(*field(&c)) },
+		}
+	}
+	return []variable{
+		bound("AICLI_MAX_SOCKETS", "How many WebSockets may be open at once. One with a subscription takes about 40 kB.", 4096, func(c *Config) *int { return &c.Sockets.Most }),
+		bound("AICLI_MAX_UNSIGNED_SOCKETS", "How many of them may be those that have not signed in yet.", 256, func(c *Config) *int { return &c.Sockets.Unsigned }),
+		bound("AICLI_MAX_SOCKETS_PER_USER", "How many WebSockets one user may have open at once.", 256, func(c *Config) *int { return &c.Sockets.PerUser }),
+		bound("AICLI_MAX_SOCKETS_PER_ADDRESS", "How many WebSockets one remote address may have open at once, or one IPv6 network of 64 bits. Behind a proxy all have the proxy's address: set it as high as AICLI_MAX_SOCKETS there.",
+			1024, func(c *Config) *int { return &c.Sockets.PerAddress }),
+		bound("AICLI_MAX_OPERATIONS_PER_USER", "How many operations one user may have active at once over WebSockets.", 2048, func(c *Config) *int { return &c.Sockets.UserOperations }),
+	}
+}
+
 func workVariables() []variable {
 	return []variable{
 		{
@@ -110,7 +131,7 @@ func workVariables() []variable {
 			fallback: func(*Config) string {
 				return strconv.Itoa(min(max(4*runtime.NumCPU(), workersMin), workersMax))
 			},
-			set:  func(c *Config, v string) error { return assign(&c.Workers, v, parseWorkers) },
+			set:  func(c *Config, v string) error { return assign(&c.Workers, v, count(workersMax)) },
 			show: func(c Config) string { return strconv.Itoa(c.Workers) },
 		},
 		{

@@ -57,18 +57,23 @@ func (c *socket) begin(ctx context.Context, id string, params *graphql.RawParams
 	c.mu.Lock()
 	_, duplicate := c.operations[id]
 	// Cancelled operations take a moment to end: they are given as much room again, and no more.
-	full := len(c.operations) >= c.limits.operations || c.running >= 2*c.limits.operations
+	var full *problem
+	switch {
+	case duplicate:
+	case len(c.operations) >= c.limits.operations || c.running >= 2*c.limits.operations:
+		full = busy("This connection may run %d operations at once. Complete one first.", c.limits.operations)
+	default:
+		full = c.place.begin()
+	}
 	c.started++
 	scoped := withScope(ctx, fmt.Sprintf("%s.%d", RequestID(ctx), c.started))
 	switch {
 	case duplicate:
 		c.mu.Unlock()
 		c.end(closure{code: closeDuplicate, reason: "Subscriber for " + id + " already exists"})
-	case full:
+	case full != nil:
 		c.mu.Unlock()
-		p := problem{code: codeRateLimited, retryable: true, message: fmt.Sprintf(
-			"This connection may run %d operations at once. Complete one first.", c.limits.operations)}
-		payload, _ := json.Marshal(p.list(scoped)) // strings and a bool always encode
+		payload, _ := json.Marshal(full.list(scoped)) // strings and a bool always encode
 		c.send(ctx, frame{kind: websocket.TextMessage, data: encodeMessage("error", id, payload)})
 	default:
 		opCtx, cancel := context.WithCancel(scoped)
@@ -106,6 +111,7 @@ func (c *socket) forget(op *operation) {
 func (c *socket) run(ctx context.Context, op *operation, params *graphql.RawParams) {
 	defer func() {
 		op.cancel()
+		c.place.end()
 		c.mu.Lock()
 		c.running--
 		c.mu.Unlock()

@@ -175,6 +175,9 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+// wide bounds are met by no test that does not set its own.
+var wide = Bounds{Sockets: 1000, Unsigned: 1000, SocketsPerUser: 1000, SocketsPerAddress: 1000, OperationsPerUser: 10_000}
+
 type setup func(*Options, *limits)
 
 // serve starts a server on a free port of loopback.
@@ -204,7 +207,7 @@ func serveOn(t testing.TB, l net.Listener, dial func(context.Context, string, st
 		t.Fatal(err)
 	}
 	r.token = r.issue("alice", time.Hour)
-	o := Options{Executor: r.executor(), Verifier: r.tokens, Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o := Options{Executor: r.executor(), Verifier: r.tokens, Bounds: wide, Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	limits := defaultLimits()
 	for _, f := range with {
 		f(&o, &limits)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/aicli/aicli-web/internal/auth"
 )
@@ -23,7 +24,7 @@ const (
 	closeForbidden    = 4403
 	closeInitTimeout  = 4408
 	closeDuplicate    = 4409
-	closeSecondInit   = 4429
+	closeTooMany      = 4429
 )
 
 // closure is why a connection ends. Clients come back after 1001, 1012, 1013, 4403 and 4408, and give up after the others.
@@ -40,7 +41,8 @@ var (
 	tooLarge   = closure{code: websocket.CloseMessageTooBig, reason: "The message is too large. Send a smaller one."}
 	fault      = closure{code: websocket.CloseInternalServerErr, reason: "Something went wrong on the server. Connect again later."}
 	initLate   = closure{code: closeInitTimeout, reason: "Connection initialisation timeout"}
-	initTwice  = closure{code: closeSecondInit, reason: "Too many initialisation requests"}
+	initTwice  = closure{code: closeTooMany, reason: "Too many initialisation requests"}
+	tooFast    = closure{code: closeTooMany, reason: "Too many messages in a short time. Send fewer, and connect again."}
 	initFirst  = closure{code: closeUnauthorized, reason: "Send connection_init and wait for connection_ack first."}
 	expired    = closure{code: closeForbidden, reason: "The token has expired. Sign in again with a new one."}
 )
@@ -53,6 +55,8 @@ type socket struct {
 	verifier Verifier
 	log      *slog.Logger
 	limits   limits
+	place    *place
+	rate     *rate.Limiter // of what comes in
 
 	out    chan frame // to the writer; never closed
 	cancel context.CancelFunc
@@ -127,8 +131,11 @@ func (c *socket) guard(ctx context.Context, f func()) {
 // would make the peer's system discard the close that it has not read yet.
 func (c *socket) read(ctx context.Context, header http.Header, late *time.Timer) {
 	c.ws.SetReadLimit(c.limits.initMessage)
-	c.ws.SetPongHandler(func(string) error { c.heard(); return nil })
+	c.ws.SetPongHandler(func(string) error { c.count(); c.heard(); return nil })
 	c.ws.SetPingHandler(func(data string) error {
+		if c.count(); c.isEnding() {
+			return nil
+		}
 		c.heard()
 		c.send(ctx, frame{kind: websocket.PongMessage, data: []byte(data)})
 		return nil
@@ -142,7 +149,7 @@ func (c *socket) read(ctx context.Context, header http.Header, late *time.Timer)
 			c.lost(err)
 			return
 		}
-		if c.isEnding() {
+		if c.count(); c.isEnding() {
 			continue
 		}
 		c.heard()
@@ -151,6 +158,13 @@ func (c *socket) read(ctx context.Context, header http.Header, late *time.Timer)
 			continue
 		}
 		c.handle(&s, data)
+	}
+}
+
+// count ends a connection on which more comes in than any client sends.
+func (c *socket) count() {
+	if !c.isEnding() && !c.rate.Allow() {
+		c.end(tooFast)
 	}
 }
 
@@ -226,6 +240,10 @@ func (c *socket) signIn(s *session, payload []byte) {
 		return
 	case err != nil:
 		c.end(closure{code: closeForbidden, reason: sentence(err)})
+		return
+	}
+	if full := c.place.signIn(p.ID); full != nil {
+		c.end(closure{code: websocket.CloseTryAgainLater, reason: full.message})
 		return
 	}
 	s.ack = true

@@ -300,7 +300,7 @@ func TestSocketBounds(t *testing.T) {
 		}
 	})
 	t.Run("a connection beyond the bound is refused, and let in when one has gone", func(t *testing.T) {
-		r := serve(t, func(_ *Options, l *limits) { l.sockets = 2 })
+		r := serve(t, func(o *Options, _ *limits) { o.Bounds.Sockets = 2 })
 		a, _ := r.connect(), r.connect()
 		_, resp, err := r.upgrade()
 		if err == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 )
 
 // subprotocol is the only one spoken. Its text: PROTOCOL.md of the npm package graphql-ws.
@@ -23,19 +24,18 @@ type sockets struct {
 	limits   limits
 	upgrader websocket.Upgrader
 
-	mu    sync.Mutex
-	open  map[*socket]struct{}
-	taken int           // places: open connections, and those about to open or not quite gone
-	shut  bool          // no new ones
-	idle  chan struct{} // closed when shut and no place is taken
+	places *places
+
+	mu   sync.Mutex
+	open map[*socket]struct{}
 }
 
 var _ graphql.Transport = (*sockets)(nil)
 
-func newSockets(v Verifier, o origins, log *slog.Logger, l limits) *sockets {
+func newSockets(v Verifier, o origins, log *slog.Logger, l limits, b Bounds) *sockets {
 	return &sockets{
 		verifier: v, origins: o, log: log, limits: l,
-		open: make(map[*socket]struct{}), idle: make(chan struct{}),
+		open: make(map[*socket]struct{}), places: newPlaces(b),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: l.writeWait,
 			WriteBufferSize:  4 << 10,      // bytes; a frame is written at once whatever its size
@@ -62,13 +62,14 @@ func (s *sockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphE
 	case !slices.Contains(websocket.Subprotocols(r), subprotocol):
 		refuse(w, r, http.StatusBadRequest, badInput("Offer graphql-transport-ws in Sec-WebSocket-Protocol: no other subprotocol is spoken here."))
 		return
-	case !s.take():
+	}
+	place, full := s.places.take(r.RemoteAddr)
+	if full != nil {
 		w.Header().Set("Retry-After", "5")
-		refuse(w, r, http.StatusServiceUnavailable, problem{code: codeRateLimited, retryable: true,
-			message: "The server takes no more WebSockets now. Try again in a few seconds."})
+		refuse(w, r, http.StatusServiceUnavailable, *full)
 		return
 	}
-	defer s.leave()
+	defer place.leave()
 	ws, err := s.upgrader.Upgrade(w, r, http.Header{requestIDHeader: {RequestID(r.Context())}})
 	if err != nil { // the client has been told, or is gone
 		s.log.DebugContext(r.Context(), "websocket handshake failed", "error", err, "request_id", RequestID(r.Context()))
@@ -77,8 +78,8 @@ func (s *sockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphE
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	c := &socket{
-		cancel: cancel,
-		ws:     ws, exec: exec, verifier: s.verifier, log: s.log, limits: s.limits,
+		cancel: cancel, place: place, rate: rate.NewLimiter(s.limits.rate, s.limits.burst),
+		ws: ws, exec: exec, verifier: s.verifier, log: s.log, limits: s.limits,
 		out: make(chan frame, s.limits.queue), closed: make(chan struct{}), operations: make(map[string]*operation),
 	}
 	s.add(c)
@@ -86,31 +87,11 @@ func (s *sockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphE
 	c.serve(ctx, r.Header)
 }
 
-func (s *sockets) take() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut || s.taken >= s.limits.sockets {
-		return false
-	}
-	s.taken++
-	return true
-}
-
-func (s *sockets) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken--
-	if s.shut && s.taken == 0 {
-		close(s.idle)
-	}
-}
-
 func (s *sockets) add(c *socket) {
 	s.mu.Lock()
 	s.open[c] = struct{}{}
-	shut := s.shut
 	s.mu.Unlock()
-	if shut { // it began while the others were being closed
+	if s.places.closed() { // it began while the others were being closed
 		c.end(restarting)
 	}
 }
@@ -121,21 +102,12 @@ func (s *sockets) remove(c *socket) {
 	delete(s.open, c)
 }
 
-func (s *sockets) closing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.shut
-}
+func (s *sockets) closing() bool { return s.places.closed() }
 
 // shutdown may be called more than once.
 func (s *sockets) shutdown(ctx context.Context) error {
+	s.places.close()
 	s.mu.Lock()
-	if !s.shut {
-		s.shut = true
-		if s.taken == 0 {
-			close(s.idle)
-		}
-	}
 	open := make([]*socket, 0, len(s.open))
 	for c := range s.open {
 		open = append(open, c)
@@ -145,17 +117,15 @@ func (s *sockets) shutdown(ctx context.Context) error {
 		c.end(restarting)
 	}
 	select {
-	case <-s.idle:
+	case <-s.places.idle:
 		return nil
 	case <-ctx.Done():
 	}
 	for _, c := range open {
 		_ = c.ws.Close() // asked for politely before
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken == 0 {
-		return nil
+	if left := s.places.open(); left > 0 {
+		return fmt.Errorf("%d WebSockets did not end in time: %w", left, context.Cause(ctx))
 	}
-	return fmt.Errorf("%d WebSockets did not end in time: %w", s.taken, context.Cause(ctx))
+	return nil
 }

@@ -34,6 +34,8 @@ type Options struct {
 	Ready func(context.Context) error
 	// AllowedOrigins are the origins, as in https://app.example.com, whose pages may call /graphql besides our own.
 	AllowedOrigins []string
+	// Bounds are those of WebSockets. All are required.
+	Bounds Bounds
 	// Logger is where requests and faults are written. Nil: slog.Default.
 	Logger *slog.Logger
 }
@@ -53,6 +55,9 @@ func newHandler(o Options, l limits) (*Handler, error) {
 	if o.Executor == nil || o.Verifier == nil {
 		return nil, errors.New("transport: an executor and a verifier are required")
 	}
+	if !o.Bounds.valid() {
+		return nil, errors.New("transport: all bounds are required")
+	}
 	origins, err := parseOrigins(o.AllowedOrigins)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func newHandler(o Options, l limits) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.Default()
 	}
-	h.sockets = newSockets(o.Verifier, origins, h.log, l)
+	h.sockets = newSockets(o.Verifier, origins, h.log, l, o.Bounds)
 
 	api := &graphqlHandler{
 		exec:       o.Executor,
