@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"github.com/aicli/aicli-web/graph"
 	"github.com/aicli/aicli-web/internal/auth"
@@ -40,10 +42,10 @@ import (
 	"github.com/aicli/aicli-web/web"
 )
 
-// The token in the link that is printed at the start: whoever reads it sits at this machine.
+// The token that the link gives which is printed at the start: whoever follows it sits at this machine.
 const (
 	linkUser = "admin"
-	linkTTL  = 24 * time.Hour
+	linkTTL  = 12 * time.Hour
 )
 
 type commands struct {
@@ -67,7 +69,7 @@ type doctorCommand struct {
 type tokenCommand struct {
 	User string        `required:"" help:"Whose token it is."`
 	Role string        `default:"user" enum:"user,admin" help:"What it may do: user or admin. An admin sees what belongs to everybody."`
-	TTL  time.Duration `default:"1h" help:"How long it is good for, for example 1h."`
+	TTL  time.Duration `default:"1h" help:"How long it is good for, for example 1h. At most 2160h, which are 90 days."`
 }
 
 // host is what a command may use of the process.
@@ -290,6 +292,7 @@ type server struct {
 	pool     *task.Pool
 	monitor  *monitor.Monitor
 	edge     *transport.Server
+	link     atomic.Pointer[auth.Link] // that was printed; nil: none was
 	stopping atomic.Bool
 	closers  []func() error // of what is open, the newest last
 }
@@ -355,7 +358,7 @@ func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, inst
 func (s *server) listen(ctx context.Context, db *store.DB) error {
 	resolver := &graph.Resolver{Service: s.service, Metrics: s.monitor, Pool: s.pool, Version: version(), Database: db.Describe}
 	handler, err := transport.New(transport.Options{
-		Executor: graph.NewExecutor(resolver, transport.RequestID, s.log), Verifier: s.tokens, Explorer: web.Explorer(),
+		Executor: graph.NewExecutor(resolver, transport.RequestID, s.log), Verifier: s.tokens, Explorer: web.Explorer(), Redeem: s.redeem,
 		Ready: func(ctx context.Context) error { return s.ready(ctx, db) }, AllowedOrigins: s.config.AllowedOrigins, Bounds: bounds(s.config.Sockets), Logger: s.log,
 	})
 	if err != nil {
@@ -364,6 +367,16 @@ func (s *server) listen(ctx context.Context, db *store.DB) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
 		return fmt.Errorf("take the address of AICLI_ADDR: %w", err)
+	}
+	if s.config.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(s.config.TLSCert, s.config.TLSKey)
+		if err != nil {
+			return errors.Join(fmt.Errorf("read AICLI_TLS_CERT and AICLI_TLS_KEY: %w", err), listener.Close())
+		}
+		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+	} else if a, ok := listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		s.log.Warn("others can reach this address, and tokens travel to it in clear: set AICLI_TLS_CERT and AICLI_TLS_KEY, or listen on 127.0.0.1 behind a proxy that speaks TLS",
+			"address", a.String())
 	}
 	s.edge = transport.NewServer(listener, handler)
 	return nil
@@ -388,24 +401,40 @@ func (s *server) ready(ctx context.Context, db *store.DB) error {
 	return nil
 }
 
-// announce says where to go. The link carries a token only where the key is this machine's own: a configured one may serve
-// others, and whoever runs that reads logs.
+// redeem gives a token for the code of the link.
+func (s *server) redeem(code string) (string, bool) {
+	now := time.Now()
+	l := s.link.Load()
+	if l == nil || !l.Redeem(code, now) {
+		return "", false
+	}
+	token, err := s.tokens.Issue(auth.Principal{ID: linkUser, Role: auth.Admin}, linkTTL, now)
+	if err != nil {
+		s.log.Error("make the token of a link", "error", err)
+		return "", false
+	}
+	return token, true
+}
+
+// announce says where to go. A link that signs in is printed to a terminal only: what else reads this may keep it.
 func (s *server) announce(w io.Writer) error {
 	address := s.edge.Addr().String()
 	if a, ok := s.edge.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
 		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
 	}
-	link, hint := "http://"+address+"/explorer/", "aicli-web token --user NAME"
-	if s.config.JWTSecret == "" {
-		token, err := s.tokens.Issue(auth.Principal{ID: linkUser, Role: auth.Admin}, linkTTL, time.Now())
-		if err != nil {
-			return err
-		}
-		link += "#token=" + token
-		hint += fmt.Sprintf(" (the link's is %s's, good for %g hours)", linkUser, linkTTL.Hours())
+	scheme := "http"
+	if s.config.TLSCert != "" {
+		scheme = "https"
 	}
-	_, err := fmt.Fprintf(w, "aicli-web %s serves on http://%s\n  Explorer  %s\n  API       http://%s/graphql\n  Tokens    %s\n",
-		version(), address, link, address, hint)
+	address = scheme + "://" + address
+	signIn := ""
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a descriptor
+		l, code := auth.NewLink(time.Now())
+		s.link.Store(l)
+		signIn = fmt.Sprintf("  Sign in   %s%s%s  (as %s, once, within %g minutes)\n", address, transport.LinkPath, code, linkUser, auth.LinkLife.Minutes())
+	}
+	_, err := fmt.Fprintf(w, "aicli-web %s serves on %s\n%s  Explorer  %s/explorer/\n  API       %s/graphql\n  Tokens    aicli-web token --user NAME\n",
+		version(), address, signIn, address, address)
 	return err
 }
 

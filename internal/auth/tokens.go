@@ -13,6 +13,12 @@ import (
 // Issuer is the iss claim of every token that we make, and of every one that we accept.
 const Issuer = "aicli-web"
 
+// Audience is the aud claim of every token that we make, and one of those of every one that we accept: a token of the same issuer for something else is none.
+const Audience = "aicli-web"
+
+// TTLMost is how long a token may last.
+const TTLMost = 90 * 24 * time.Hour
+
 const (
 	secretMin  = 32              // bytes: HS256 is only as strong as a key of its hash's own length (RFC 7518, 3.2)
 	subjectMax = 128             // characters: it names a directory, whose name ends at 255 bytes, and it is shown in lists
@@ -36,6 +42,8 @@ func New(secret []byte) (*Tokens, error) {
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 			jwt.WithIssuer(Issuer),
+			jwt.WithAudience(Audience),
+			jwt.WithIssuedAt(),
 			jwt.WithExpirationRequired(),
 			jwt.WithLeeway(leeway),
 			jwt.WithStrictDecoding(),
@@ -60,11 +68,15 @@ func (t *Tokens) Issue(p Principal, ttl time.Duration, now time.Time) (string, e
 	if ttl <= 0 {
 		return "", fmt.Errorf("a token cannot last %s: give a time to live above zero", ttl)
 	}
+	if ttl > TTLMost {
+		return "", fmt.Errorf("a token cannot last %s: give a time to live of at most %g hours, which are %g days", ttl, TTLMost.Hours(), TTLMost.Hours()/24)
+	}
 	ends := now.Add(ttl + time.Second - time.Nanosecond).Truncate(time.Second)
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		Role: role,
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    Issuer,
+			Audience:  jwt.ClaimStrings{Audience},
 			Subject:   p.ID,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(ends),
@@ -82,7 +94,7 @@ func (t *Tokens) Verify(token string) (Principal, time.Time, error) {
 		return Principal{}, time.Time{}, errors.New("the token is too long to be one of this server's: sign in again with a new one")
 	}
 	var c claims
-	if _, err := t.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return t.secret, nil }); err != nil {
+	if _, err := t.parser.ParseWithClaims(token, &c, t.key); err != nil {
 		return Principal{}, time.Time{}, refusal(err)
 	}
 	if err := checkSubject(c.Subject); err != nil {
@@ -95,13 +107,23 @@ func (t *Tokens) Verify(token string) (Principal, time.Time, error) {
 	return Principal{ID: c.Subject, Role: role}, c.ExpiresAt.Add(leeway), nil
 }
 
+var errCritical = errors.New("the token asks for an extension that this server does not know")
+
+// key gives the key, unless the token's header asks for something that must be understood (RFC 7515, 4.1.11): nothing is.
+func (t *Tokens) key(token *jwt.Token) (any, error) {
+	if _, critical := token.Header["crit"]; critical {
+		return nil, errCritical
+	}
+	return t.secret, nil
+}
+
 // refusal says what is wrong with a token without repeating any of it. What fails before the signature holds is told in one
 // way only: nothing in it can be believed.
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return errors.New("the token has expired: sign in again with a new one")
-	case errors.Is(err, jwt.ErrTokenNotValidYet):
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
 		return errors.New("the token is not valid yet: check the clocks of both machines, or sign in with another one")
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing), errors.Is(err, jwt.ErrTokenInvalidClaims):
 		return errors.New("the token was not made for this server: sign in again with one that it made")

@@ -111,7 +111,19 @@ func TestTokens(t *testing.T) {
 
 // good holds the claims of a token that is accepted.
 func good() jwt.MapClaims {
-	return jwt.MapClaims{"iss": auth.Issuer, "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
+	return jwt.MapClaims{"iss": auth.Issuer, "aud": auth.Audience, "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
+}
+
+// critical is a token that is right but for an extension that must be understood.
+func critical(t testing.TB, name string) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, good())
+	token.Header["crit"] = []string{name}
+	signed, err := token.SignedString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
 }
 
 func with(name string, value any) jwt.MapClaims {
@@ -142,6 +154,13 @@ func TestRefusedTokens(t *testing.T) {
 		"a start in the future":           hs256(with("nbf", time.Now().Add(time.Minute).Unix())),
 		"no issuer":                       hs256(with("iss", nil)),
 		"another issuer":                  hs256(with("iss", "somebody")),
+		"no audience":                     hs256(with("aud", nil)),
+		"another audience":                hs256(with("aud", "somebody")),
+		"other audiences":                 hs256(with("aud", []string{"a", "b"})),
+		"a moment of issue in the future": hs256(with("iat", time.Now().Add(time.Hour).Unix())),
+		"a critical extension":            critical(t, "exp"),
+		"a critical extension b64":        critical(t, "b64"),
+		"RS256 with the key as a text":    base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256"}`)) + valid[strings.Index(valid, "."):],
 		"no subject":                      hs256(with("sub", nil)),
 		"an empty subject":                hs256(with("sub", "")),
 		"a subject that is too long":      hs256(with("sub", strings.Repeat("é", 129))),
@@ -169,6 +188,16 @@ func TestRefusedTokens(t *testing.T) {
 			}
 		})
 	}
+	t.Run("one audience of several is enough", func(t *testing.T) {
+		if _, _, err := tokens.Verify(hs256(with("aud", []string{"other", auth.Audience}))); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("90 days are not too many", func(t *testing.T) {
+		if _, err := tokens.Issue(auth.Principal{ID: "alice"}, 90*24*time.Hour, time.Now()); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("a subject of exactly the longest length is accepted", func(t *testing.T) {
 		if _, _, err := tokens.Verify(hs256(with("sub", strings.Repeat("é", 128)))); err != nil {
 			t.Error(err)
@@ -186,6 +215,7 @@ func TestRefusedIssues(t *testing.T) {
 		"a name that is a path":   {auth.Principal{ID: "a/b"}, time.Hour},
 		"a name with broken text": {auth.Principal{ID: "a\xff"}, time.Hour},
 		"an unknown role":         {auth.Principal{ID: "alice", Role: "ROOT"}, time.Hour},
+		"more than 90 days":       {auth.Principal{ID: "alice"}, 90*24*time.Hour + time.Second},
 		"no time to live":         {auth.Principal{ID: "alice"}, 0},
 		"a negative time to live": {auth.Principal{ID: "alice"}, -time.Hour},
 	} {
@@ -203,7 +233,7 @@ func FuzzVerify(f *testing.F) {
 	for _, c := range []jwt.MapClaims{good(), with("sub", "a/b"), with("exp", 1e300), with("role", 7), with("exp", nil)} {
 		f.Add(sign(f, jwt.SigningMethodHS256, secret, c), "")
 	}
-	f.Add("", `{"iss":"aicli-web","sub":"alice","exp":99999999999}`)
+	f.Add("", `{"iss":"aicli-web","aud":"aicli-web","sub":"alice","exp":99999999999}`)
 	f.Add("", `{"iss":"aicli-web","sub":"\ud800","exp":-1,"role":"ADMIN"}`)
 	f.Add("..", "null")
 	f.Fuzz(func(t *testing.T, token, payload string) {

@@ -34,6 +34,8 @@ const (
 // directory.
 type Config struct {
 	Addr           string        // AICLI_ADDR: host:port to listen on
+	TLSCert        string        // AICLI_TLS_CERT: path of a certificate with its chain; empty: none
+	TLSKey         string        // AICLI_TLS_KEY: path of its key
 	DataDir        string        // AICLI_DATA_DIR: the database, the signing key and, by default, the projects
 	ProjectsRoot   string        // AICLI_PROJECTS_ROOT: holds a directory for each owner
 	Database       Database      // AICLI_DATABASE_URL
@@ -81,6 +83,9 @@ func Load(getenv func(string) string) (Config, error) {
 		if err := v.set(&c, value); err != nil {
 			problems = append(problems, fmt.Sprintf("%s %v: give %s", v.name, err, v.accepts))
 		}
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		problems = append(problems, "AICLI_TLS_CERT and AICLI_TLS_KEY belong together: give both, or neither")
 	}
 	if len(problems) > 0 {
 		return Config{}, problems

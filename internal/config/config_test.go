@@ -105,6 +105,7 @@ func TestRefused(t *testing.T) {
 			"postgres:", "postgres://", "postgres:host/db", "postgres:///db", "postgres://u:p%@h/d", "postgres://u:p#q@h/d", "postgres://u@h:port/d",
 		},
 		"AICLI_PROJECTS_ROOT": {"a\tb"},
+		"AICLI_TLS_CERT":      {"a\tb", "cert.pem"}, // without its key
 		"AICLI_JWT_SECRET":    {"short", strings.Repeat("k", 31)},
 		"AICLI_ALLOWED_ORIGINS": {
 			"example.com", "*", "https://*.example.com", "ftp://h", "https://h/path", "https://u@h", "https://h?q", "https://h#f", "null",
@@ -217,4 +218,14 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestACertificateComesWithItsKey(t *testing.T) {
+	c, err := load(map[string]string{"AICLI_TLS_CERT": "cert.pem", "AICLI_TLS_KEY": "key.pem"})
+	if err != nil || c.TLSCert != "cert.pem" || c.TLSKey != "key.pem" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if _, err := load(map[string]string{"AICLI_TLS_KEY": "key.pem"}); err == nil || !strings.Contains(err.Error(), "give both, or neither") {
+		t.Errorf("a key alone: %v", err)
+	}
 }

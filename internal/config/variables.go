@@ -56,6 +56,20 @@ func serverVariables() []variable {
 			show: func(c Config) string { return c.Addr },
 		},
 		{
+			name: "AICLI_TLS_CERT", help: "Certificate that the server shows, with those that lead to its authority, in PEM. Read at the start.",
+			accepts: "the path of a file of at most 4096 bytes, without control characters",
+			shown:   "none: no TLS", fallback: literal(""),
+			set:  func(c *Config, v string) error { return assign(&c.TLSCert, v, parsePath) },
+			show: func(c Config) string { return c.TLSCert },
+		},
+		{
+			name: "AICLI_TLS_KEY", help: "Private key of the certificate, in PEM.",
+			accepts: "the path of a file of at most 4096 bytes, without control characters",
+			shown:   "none", fallback: literal(""),
+			set:  func(c *Config, v string) error { return assign(&c.TLSKey, v, parsePath) },
+			show: func(c Config) string { return c.TLSKey },
+		},
+		{
 			name: "AICLI_DATA_DIR", help: "Directory of the database, the signing key and the projects.",
 			accepts: "the path of a directory of at most 4096 bytes, without control characters, ?, # and %",
 			shown:   "./data", fallback: literal("./data"),

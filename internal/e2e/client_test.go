@@ -28,6 +28,12 @@ func (s *server) as(user string, more ...string) *client {
 	return &client{T: s.T, server: s, token: s.token(user, more...)}
 }
 
+// withToken is somebody who has a token already.
+func (s *server) withToken(token string) *client {
+	s.Helper()
+	return &client{T: s.T, server: s, token: token}
+}
+
 type failure struct {
 	Message    string
 	Path       []any

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -368,14 +369,36 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%d: %s", code, out)
 		}
 	})
-	t.Run("a link with a token is printed only for a key of the machine's own", func(t *testing.T) {
+	t.Run("nothing that signs in is printed where it may be kept", func(t *testing.T) {
 		s := h.start()
-		if !strings.Contains(s.link, "#token=") {
-			t.Errorf("got %s", s.link)
+		if said := s.said.String() + s.log.String(); strings.Contains(said, "/link/") || !strings.Contains(said, "aicli-web token --user NAME") || strings.Contains(said, "eyJ") {
+			t.Errorf("it says\n%s", said)
 		}
-		configured := newHome(t, "AICLI_JWT_SECRET="+strings.Repeat("k", 32)).start()
-		if strings.Contains(configured.link, "token") {
-			t.Errorf("got %s", configured.link)
+	})
+	t.Run("a terminal is shown a link that signs in once", func(t *testing.T) {
+		s := h.startIn(terminal(t))
+		found := regexp.MustCompile(`http://\S+/link/\S+`).FindString(s.said.String())
+		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{DisableKeepAlives: true}}
+		for _, want := range []int{http.StatusSeeOther, http.StatusGone} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, found, nil)
+			if err != nil {
+				t.Fatalf("%v, of\n%s", err, s.said)
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("%s: %d, want %d", found, response.StatusCode, want)
+			}
+			if _, token, is := strings.Cut(response.Header.Get("Location"), "#token="); is {
+				admin := s.withToken(token)
+				var data struct{ Viewer struct{ ID, Role string } }
+				if admin.get(&data, `{ viewer { id role } }`, nil); data.Viewer.ID != "admin" || data.Viewer.Role != "ADMIN" {
+					t.Errorf("it signs in %+v", data)
+				}
+			}
 		}
 	})
 	t.Run("health and readiness are there for anybody", func(t *testing.T) {
@@ -395,7 +418,7 @@ func TestTheExplorer(t *testing.T) {
 	s := newHome(t).start()
 	cmd := exec.CommandContext(t.Context(), "node", "--test", "test/explorer.test.mjs")
 	cmd.Dir = filepath.Join("..", "..", "web")
-	cmd.Env = append(os.Environ(), "EXPLORER_URL="+s.link, "AICLI_TEST_IMAGE="+image)
+	cmd.Env = append(os.Environ(), "EXPLORER_URL=http://"+s.address+"/explorer/#token="+s.token("admin", "--role", "admin"), "AICLI_TEST_IMAGE="+image)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v (the explorer must be built: make web)\n%s", err, out)

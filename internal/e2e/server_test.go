@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/docker"
@@ -179,8 +180,8 @@ func (h *home) token(user string, more ...string) string {
 // server is one running process.
 type server struct {
 	*home
-	address string // host:port
-	link    string // to the explorer, with a token in it
+	address string   // host:port
+	said    *logFile // to its standard output
 	cmd     *exec.Cmd
 	log     *logFile
 	ended   bool
@@ -204,20 +205,27 @@ func (l *logFile) String() string {
 	return l.b.String()
 }
 
-var linkLine = regexp.MustCompile(`(http://[^\s/]+)(/explorer/\S*)`)
+var linkLine = regexp.MustCompile(`https?://([^\s/]+)/explorer/`)
 
 // start starts a process and waits until it takes requests. It is stopped with the test.
 func (h *home) start() *server {
 	h.Helper()
-	s := &server{home: h, cmd: exec.Command(binary), log: &logFile{}}
-	s.cmd.Env, s.cmd.Stderr = h.env, s.log
-	out, err := s.cmd.StdoutPipe()
+	out, in, err := os.Pipe()
 	if err != nil {
 		h.Fatal(err)
 	}
-	if err := s.cmd.Start(); err != nil {
+	return h.startIn(out, in)
+}
+
+// startIn is start with a standard output: in is the process's end of it, out the test's.
+func (h *home) startIn(out, in *os.File) *server {
+	h.Helper()
+	s := &server{home: h, cmd: exec.Command(binary), log: &logFile{}, said: &logFile{}}
+	s.cmd.Env, s.cmd.Stderr, s.cmd.Stdout = h.env, s.log, in
+	if err := errors.Join(s.cmd.Start(), in.Close()); err != nil {
 		h.Fatal(err)
 	}
+	h.Cleanup(func() { _ = out.Close() })
 	h.Cleanup(func() {
 		if !s.ended {
 			s.stop()
@@ -228,8 +236,9 @@ func (h *home) start() *server {
 	})
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		_, _ = s.said.Write(append(lines.Bytes(), '\n'))
 		if found := linkLine.FindStringSubmatch(lines.Text()); found != nil {
-			s.address, s.link = strings.TrimPrefix(found[1], "http://"), found[0]
+			s.address = found[1]
 		}
 		if strings.Contains(lines.Text(), "Tokens") {
 			return s
@@ -237,6 +246,26 @@ func (h *home) start() *server {
 	}
 	h.Fatalf("the server ended before it served:\n%s", s.log)
 	return nil
+}
+
+// terminal opens a pseudo terminal: our end of it, and that of whoever writes to it.
+func terminal(t *testing.T) (ours, theirs *os.File) {
+	t.Helper()
+	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(ours.Fd()), unix.TIOCGPTN) //nolint:gosec // a descriptor
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(ours.Fd()), unix.TIOCSPTLCK, 0) //nolint:gosec // a descriptor
+	}
+	if err == nil {
+		theirs, err = os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
 }
 
 func tail(text string, n int) string {

@@ -30,6 +30,8 @@ type Options struct {
 	// Explorer serves /explorer and all below it, with the path as it came. It may set a Content-Security-Policy of its own
 	// in place of ours, which lets scripts, styles, workers and connections of the same origin only. Nil: 404.
 	Explorer http.Handler
+	// Redeem gives a bearer token for the code of a link, once; false for any other code. Nil: there are no links.
+	Redeem func(code string) (token string, ok bool)
 	// Ready answers /readyz: nil when the server can do its work. The error's text is shown to anybody. Nil: always ready.
 	Ready func(context.Context) error
 	// AllowedOrigins are the origins, as in https://app.example.com, whose pages may call /graphql besides our own.
@@ -79,6 +81,9 @@ func newHandler(o Options, l limits) (*Handler, error) {
 	if o.Explorer != nil {
 		mux.Handle("/explorer", secure(pagePolicy, o.Explorer))
 		mux.Handle("/explorer/", secure(pagePolicy, o.Explorer))
+	}
+	if o.Redeem != nil {
+		mux.Handle("GET "+LinkPath+"{code}", secure(apiPolicy, link(o.Redeem)))
 	}
 	mux.Handle("GET /{$}", secure(apiPolicy, http.RedirectHandler("/explorer", http.StatusFound)))
 	mux.Handle("GET /healthz", secure(apiPolicy, http.HandlerFunc(healthz)))

@@ -20,7 +20,7 @@ export function SignIn({ notice, onToken }: Props) {
     <main className="sign-in">
       <h1>Sign in to the explorer</h1>
       {notice && <p role="status">{notice}</p>}
-      <p>Open the link that the server printed when it started, or make a token in the server's directory:</p>
+      <p>Follow the link that the server printed in its terminal, or make a token in the server's directory:</p>
       <pre>
         <code>go run . token --user alice</code>
       </pre>
