@@ -163,8 +163,8 @@ func (d *doctorCommand) Run(h *host) error {
 		return err
 	}
 	findings := doctor.Engine(h.ctx, e, h.config.DefaultImage, h.config.NetworkPool)
-	findings = append(findings, doctor.Mounts(h.ctx, e, func(c engine.Container) bool { return processOf(c).Visible() }))
-	findings = append(findings, databaseFinding(h.ctx, h.config.Database), explorerFinding())
+	findings = append(findings, doctor.Mounts(h.ctx, e, func(c engine.Container) bool { return processOf(c).Visible() }),
+		databaseFinding(h.ctx, h.config.Database), explorerFinding())
 	if d.Orphans {
 		findings = append(findings, orphanFindings(h.ctx, h.config, e)...)
 	}
@@ -428,7 +428,7 @@ func (s *server) announce(w io.Writer) error {
 	}
 	address = scheme + "://" + address
 	signIn := ""
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a descriptor
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		l, code := auth.NewLink(time.Now())
 		s.link.Store(l)
 		signIn = fmt.Sprintf("  Sign in   %s%s%s  (as %s, once, within %g minutes)\n", address, transport.LinkPath, code, linkUser, auth.LinkLife.Minutes())

@@ -23,7 +23,7 @@ func (e *edge) askByHash(hash, text string, version any) (data, errs string) {
 	e.Helper()
 	ctx := graphql.StartOperationTrace(auth.WithPrincipal(e.Context(), ann))
 	op, list := e.exec.CreateOperationContext(ctx, &graphql.RawParams{Query: text, Extensions: map[string]any{"persistedQuery": map[string]any{"version": version, "sha256Hash": hash}}})
-	resp := &graphql.Response{}
+	var resp *graphql.Response
 	if len(list) > 0 {
 		resp = e.exec.DispatchError(graphql.WithOperationContext(ctx, op), list)
 	} else {

@@ -380,7 +380,7 @@ func TestCommands(t *testing.T) {
 		found := regexp.MustCompile(`http://\S+/link/\S+`).FindString(s.said.String())
 		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{DisableKeepAlives: true}}
 		for _, want := range []int{http.StatusSeeOther, http.StatusGone} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, found, nil)
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, found, http.NoBody)
 			if err != nil {
 				t.Fatalf("%v, of\n%s", err, s.said)
 			}

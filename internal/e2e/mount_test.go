@@ -225,7 +225,7 @@ func TestProjectsAreSwappedFromInside(t *testing.T) {
 
 	t.Run("and from the host", func(t *testing.T) {
 		dir := filepath.Join(h.data, "projects", "ann", "host", "work")
-		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // as projects are
+		if err := os.MkdirAll(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}
 		project, err := os.Lstat(dir)

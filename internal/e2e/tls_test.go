@@ -84,7 +84,7 @@ func TestTLS(t *testing.T) {
 	if err := ws.ReadJSON(&ack); err != nil || ack.Type != "connection_ack" {
 		t.Errorf("got %+v, %v", ack, err)
 	}
-	if old, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: trusted, MaxVersion: tls.VersionTLS11}); err == nil { //nolint:gosec,noctx // that is what is tried
+	if old, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: trusted, MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("it speaks TLS 1.1")
 		_ = old.Close()
 	}

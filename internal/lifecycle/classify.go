@@ -48,11 +48,12 @@ var errImageUnusable = &workspace.Error{Code: workspace.ImageNotFound, Message: 
 // that was away for a moment is the likeliest cause.
 func Classify(err error) (task.Failure, task.Class) {
 	v := verdict{task.Transient, workspace.Internal, "Something failed in the server. If it happens again, ask its operator to look into the log."}
+	var field []string
 	shown, isShown := errors.AsType[*workspace.Error](err)
 	failed, isEngine := errors.AsType[*engine.Error](err)
 	switch {
 	case isShown:
-		v = verdict{task.Permanent, shown.Code, shown.Message}
+		v, field = verdict{task.Permanent, shown.Code, shown.Message}, shown.Field
 		if shown.Retryable {
 			v.class = task.Transient
 		}
@@ -63,5 +64,5 @@ func Classify(err error) (task.Failure, task.Class) {
 	case slices.ContainsFunc(diskFailures, func(target error) bool { return errors.Is(err, target) }):
 		v.message = "The server's disk is full or fails. Ask its operator to look after it."
 	}
-	return task.Failure{Code: string(v.code), Message: v.message, Retryable: v.class != task.Permanent}, v.class
+	return task.Failure{Code: string(v.code), Message: v.message, Field: field, Retryable: v.class != task.Permanent}, v.class
 }

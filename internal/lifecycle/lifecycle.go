@@ -118,7 +118,22 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if err := errors.Join(err, lookErr); err != nil {
 		return err
 	}
+	if why := cannotRun(t, w, left); why != nil {
+		return why
+	}
 	return l.conclude(ctx, t, w, left)
+}
+
+// cannotRun says why a container that was to run has ended at once, where that is because its command cannot be run; nil otherwise.
+func cannotRun(t task.Task, w workspace.Workspace, left seen) error {
+	c := left.container
+	if goalOf(t, w.DesiredState) != running || c == nil || c.State != engine.Exited {
+		return nil
+	}
+	if why := workspace.CannotRun(w.Command, workspace.Exit{Code: c.ExitCode, LogTail: left.tail}); why != nil {
+		return why
+	}
+	return nil
 }
 
 // forGood is a failure that it is no use to try again after; nil when it is another one, or none.
@@ -223,7 +238,7 @@ func (l *Lifecycle) see(ctx context.Context, id string, foreign bool) (s seen, e
 		return s, err
 	}
 	s.foreign = foreign
-	if err = l.checkMount(ctx, w, &s); err != nil {
+	if err := l.checkMount(ctx, w, &s); err != nil {
 		return s, err
 	}
 	_, err = l.workspaces.Record(ctx, w.ID, observed(w, s))

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -564,6 +565,18 @@ func TestAnEnginesWordNamesNoPathOfTheHost(t *testing.T) {
 	} {
 		if got := errorOf(engine.Container{Error: said}); got != want {
 			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+	}
+}
+
+func TestACommandThatCannotBeRunFailsItsTask(t *testing.T) {
+	for _, typ := range []task.Type{task.Create, task.Start, task.Restart, task.Recreate, task.Sync} {
+		fake, d, l := rig()
+		d.w.Command = []string{enginetest.Missing + "/command"}
+		err := l.Handlers()[typ](t.Context(), task.Task{Type: typ, WorkspaceID: "ws_1"}, func(string, *float64) {})
+		failure, class := Classify(err)
+		if class != task.Permanent || failure.Code != string(workspace.BadUserInput) || fmt.Sprint(failure.Field) != "[input command]" || d.w.Observed.State() != workspace.ContainerExited {
+			t.Errorf("%s: %v, %+v, %s after %v", typ, err, failure, d.w.Observed.State(), fake.Calls())
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (db *DB) AwaitWaiting(n int64) {
 
 // Redirect has new connections go to another address, and wait there for a moment.
 func (db *DB) Redirect(at *net.TCPAddr, most time.Duration) {
-	db.server.Host, db.server.Port, db.server.ConnectTimeout = at.IP.String(), uint16(at.Port), most //nolint:gosec // a port
+	db.server.Host, db.server.Port, db.server.ConnectTimeout = at.IP.String(), uint16(at.Port), most
 	db.server.Fallbacks = nil
 }
 

@@ -72,19 +72,8 @@ func (db *DB) goMigrations() []*goose.Migration {
 
 // fillKeys computes a column of keys from the column that they are of, for all workspaces.
 func (db *DB) fillKeys(ctx context.Context, tx *sql.Tx, key, from string) error {
-	rows, err := tx.QueryContext(ctx, "SELECT id, "+from+" FROM workspaces")
+	keys, err := keysOf(ctx, tx, from)
 	if err != nil {
-		return err
-	}
-	keys := make(map[string]string)
-	for rows.Next() {
-		var id, text string
-		if err := rows.Scan(&id, &text); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		keys[id] = workspace.Key(text)
-	}
-	if err := rows.Err(); err != nil {
 		return err
 	}
 	set := "UPDATE workspaces SET " + key + " = ? WHERE id = ?"
@@ -92,9 +81,27 @@ func (db *DB) fillKeys(ctx context.Context, tx *sql.Tx, key, from string) error 
 		set = "UPDATE workspaces SET " + key + " = $1 WHERE id = $2"
 	}
 	for id, k := range keys {
-		if _, err := tx.ExecContext(ctx, set, k, id); err != nil {
+		if _, err := tx.ExecContext(ctx, set, k, id); err != nil { //nolint:gosec // names of columns, from above
 			return err
 		}
 	}
 	return nil
+}
+
+// keysOf computes the keys of a column, by the ids of workspaces.
+func keysOf(ctx context.Context, tx *sql.Tx, from string) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, "+from+" FROM workspaces")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // what is wrong with it is said by Err
+	keys := make(map[string]string)
+	for rows.Next() {
+		var id, text string
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, err
+		}
+		keys[id] = workspace.Key(text)
+	}
+	return keys, rows.Err()
 }

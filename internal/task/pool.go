@@ -105,7 +105,7 @@ type Pool struct {
 	queue Queue
 	opts  Options
 	wake  chan struct{}
-	check chan struct{} // holds a token when leases are to be looked at at once
+	check chan struct{} // holds a token when leases are to be looked at now
 
 	mu      sync.Mutex
 	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
@@ -157,7 +157,7 @@ func (p *Pool) Interrupt(taskID string, cause error) {
 	}
 }
 
-// Recheck looks at once whether what runs here is still wanted, if it is among these tasks or works on one of these workspaces: somebody else has changed
+// Recheck asks whether what runs here is still wanted, if it is among these tasks or works on one of these workspaces: somebody else has changed
 // them.
 func (p *Pool) Recheck(ids []string) {
 	p.mu.Lock()

@@ -567,7 +567,7 @@ func TestPool(t *testing.T) {
 				if o.Status != task.Queued || !o.Unburned || o.After != 3*time.Second || o.Slow {
 					t.Errorf("run %d ended as %+v", i+1, o)
 				}
-				if o.Failure == nil || *o.Failure != (task.Failure{Code: "ENGINE_UNAVAILABLE", Message: "wait"}) {
+				if f := o.Failure; f == nil || f.Code != "ENGINE_UNAVAILABLE" || f.Message != "wait" {
 					t.Errorf("run %d failed for %v", i+1, o.Failure)
 				}
 			}

@@ -167,9 +167,10 @@ type Lease struct {
 
 // Failure is why a try failed.
 type Failure struct {
-	Code      string // one of the API's error codes
-	Message   string // for people: no stack, no path of the host
-	Retryable bool   // whether asking again may help
+	Code      string   // one of the API's error codes
+	Message   string   // for people: no stack, no path of the host
+	Field     []string `json:",omitempty"` // path of the input field at fault, from "input" on; nil when none is
+	Retryable bool     // whether asking again may help
 }
 
 // Outcome is how a run of a task ended.

@@ -128,7 +128,8 @@ func TestPlaces(t *testing.T) {
 			r := servePipe(t)
 			c, other := r.connect(), r.connect()
 			go func() {
-				for c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)) == nil {
+				for err := error(nil); err == nil; {
+					err = c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`))
 				}
 			}()
 			if got := c.wantClose(closeTooMany); !strings.Contains(got, "Too many messages") {
@@ -141,7 +142,8 @@ func TestPlaces(t *testing.T) {
 			r := servePipe(t)
 			c := r.connect()
 			go func() {
-				for c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Hour)) == nil {
+				for err := error(nil); err == nil; {
+					err = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Hour))
 				}
 			}()
 			c.wantClose(closeTooMany)

@@ -3,6 +3,8 @@ package workspace
 import (
 	"errors"
 	"fmt"
+
+	"github.com/aicli/aicli-web/internal/task"
 )
 
 // Code is one of the API's error codes.
@@ -34,6 +36,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Message) }
+
+// failure is the error as that of a task, which no other try would mend.
+func (e *Error) failure() *task.Failure {
+	return &task.Failure{Code: string(e.Code), Message: e.Message, Field: e.Field}
+}
 
 // CodeOf says which code err has; INTERNAL when it is not one of ours.
 func CodeOf(err error) Code {

@@ -98,7 +98,7 @@ func (d *Draft) Observe(seen Observed) error {
 		w.Failure = nil // it ran in spite of what failed, which is no reason to leave it alone when it ends
 	}
 	if seen.Foreign {
-		w.Failure = &task.Failure{Code: string(ErrForeignMount.Code), Message: ErrForeignMount.Message}
+		w.Failure = ErrForeignMount.failure()
 		seen.Foreign = false
 	}
 	w.Observed = seen
@@ -109,6 +109,9 @@ func (d *Draft) Observe(seen Observed) error {
 	}
 	w.LastExit = new(c.exit())
 	w.LastExit.LogTail = tail
+	if why := CannotRun(w.Command, *w.LastExit); why != nil {
+		w.Failure = why.failure()
+	}
 	return nil
 }
 

@@ -134,7 +134,7 @@ const undoWait = 15 * time.Second
 
 // failureError is a task's failure as the answer to the request that waited for it.
 func failureError(f *task.Failure) *Error {
-	e := &Error{Code: Code(f.Code), Message: f.Message, Retryable: f.Retryable}
+	e := &Error{Code: Code(f.Code), Message: f.Message, Field: f.Field, Retryable: f.Retryable}
 	if e.Code == ImageNotFound {
 		e.Field = []string{"input", "image"}
 	}

@@ -39,10 +39,17 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 func toConfig(spec engine.ContainerSpec) *dockercontainer.Config {
 	return &dockercontainer.Config{
 		Image: spec.Image, Env: spec.Env, Labels: spec.Labels,
-		// With an entrypoint the engine takes no command from the image.
-		Entrypoint: spec.Entrypoint,
+		// With an entrypoint the engine takes no command from the image. An empty list would have it forget the image's own: none must be sent.
+		Entrypoint: orNone(spec.Entrypoint),
 		Hostname:   spec.Hostname, WorkingDir: spec.WorkingDir, User: spec.User,
 	}
+}
+
+func orNone(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 // toHostConfig leaves Privileged and the seccomp profile alone: never privileged, and the engine's default profile.

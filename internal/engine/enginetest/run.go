@@ -206,9 +206,12 @@ func (c *container) outcome() (code int, ends bool) {
 	return 0, false
 }
 
-// says is what the command writes: what a shell echoes before it ends.
+// says is what the command writes, which is what a shell echoes before it ends, or the init that cannot run it.
 func (c *container) says() (lines []string) {
 	command := c.spec.Entrypoint
+	if len(command) > 0 && isMissing(command[0]) && c.spec.Init {
+		return []string{"[FATAL tini (7)] exec " + command[0] + " failed: No such file or directory"}
+	}
 	if len(command) != 3 || command[1] != "-c" {
 		return nil
 	}
