@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -62,26 +63,30 @@ func (db *DB) withMigrations(do func(*goose.Provider) error) (err error) {
 
 // goMigrations are the steps that SQL cannot take alike on both dialects. Their numbers are among those of the files in migrations.
 func (db *DB) goMigrations() []*goose.Migration {
-	fill := func(version int64, key, from string) *goose.Migration {
+	fill := func(version int64, read, write string) *goose.Migration {
+		if db.dialect == Postgres {
+			write = strings.NewReplacer(":key", "$1", ":id", "$2").Replace(write)
+		} else {
+			write = strings.NewReplacer(":key", "?1", ":id", "?2").Replace(write)
+		}
 		return goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-			return db.fillKeys(ctx, tx, key, from)
+			return fillKeys(ctx, tx, read, write)
 		}}, nil)
 	}
-	return []*goose.Migration{fill(10, "project_key", "project_path"), fill(12, "name_key", "name")}
+	return []*goose.Migration{
+		fill(10, "SELECT id, project_path FROM workspaces", "UPDATE workspaces SET project_key = :key WHERE id = :id"),
+		fill(12, "SELECT id, name FROM workspaces", "UPDATE workspaces SET name_key = :key WHERE id = :id"),
+	}
 }
 
-// fillKeys computes a column of keys from the column that they are of, for all workspaces.
-func (db *DB) fillKeys(ctx context.Context, tx *sql.Tx, key, from string) error {
-	keys, err := keysOf(ctx, tx, from)
+// fillKeys computes the keys of a column, for all workspaces, and writes them.
+func fillKeys(ctx context.Context, tx *sql.Tx, read, write string) error {
+	keys, err := keysOf(ctx, tx, read)
 	if err != nil {
 		return err
 	}
-	set := "UPDATE workspaces SET " + key + " = ? WHERE id = ?"
-	if db.dialect == Postgres {
-		set = "UPDATE workspaces SET " + key + " = $1 WHERE id = $2"
-	}
 	for id, k := range keys {
-		if _, err := tx.ExecContext(ctx, set, k, id); err != nil { //nolint:gosec // names of columns, from above
+		if _, err := tx.ExecContext(ctx, write, k, id); err != nil {
 			return err
 		}
 	}
@@ -89,8 +94,8 @@ func (db *DB) fillKeys(ctx context.Context, tx *sql.Tx, key, from string) error 
 }
 
 // keysOf computes the keys of a column, by the ids of workspaces.
-func keysOf(ctx context.Context, tx *sql.Tx, from string) (map[string]string, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id, "+from+" FROM workspaces")
+func keysOf(ctx context.Context, tx *sql.Tx, read string) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, read)
 	if err != nil {
 		return nil, err
 	}
