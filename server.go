@@ -340,7 +340,7 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 // assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.
 func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, installation string) {
 	s.service = workspace.NewService(db, projects, workspace.Config{
-		DefaultImage: s.config.DefaultImage, NetworkPool: s.config.NetworkPool, Workers: s.config.Workers, Log: s.log,
+		DefaultImage: s.config.DefaultImage, Images: s.config.AllowedImages, NetworkPool: s.config.NetworkPool, Workers: s.config.Workers, Log: s.log,
 	})
 	life := lifecycle.New(e, s.service, projects, installation, s.log)
 	s.pool = task.New(s.service, task.Options{

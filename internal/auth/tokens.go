@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/text/secure/precis"
 )
 
 // Issuer is the iss claim of every token that we make, and of every one that we accept.
@@ -142,6 +143,9 @@ func checkSubject(s string) error {
 		return errors.New("the user's name is not valid UTF-8: use another one")
 	case s == "." || s == "..":
 		return errors.New("the user's name cannot be \".\" or \"..\": use another one")
+	}
+	if form, err := precis.OpaqueString.String(s); err != nil || form != s {
+		return errors.New("the user's name has characters that cannot be seen, or accents that are not composed with their letter (NFC): use another one")
 	}
 	for _, r := range s {
 		if r == '/' || !unicode.IsPrint(r) {

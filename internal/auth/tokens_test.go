@@ -170,6 +170,8 @@ func TestRefusedTokens(t *testing.T) {
 		"a subject with a line break":     hs256(with("sub", "a\nb")),
 		"a subject with a NUL":            hs256(with("sub", "a\x00b")),
 		"a subject that turns the text":   hs256(with("sub", "a\u202eb")),
+		"a subject with a zero width":     hs256(with("sub", "a\u200bb")),
+		"a subject that is not composed":  hs256(with("sub", "u\u0308")),
 		"an unknown role":                 hs256(with("role", "ROOT")),
 		"a role in lower case":            hs256(with("role", "admin")),
 		"a token of a size nobody issues": hs256(with("more", strings.Repeat("x", 8<<10))),

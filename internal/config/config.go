@@ -43,6 +43,7 @@ type Config struct {
 	AllowedOrigins []string      // AICLI_ALLOWED_ORIGINS: besides the server's own, each scheme://host[:port]
 	Sockets        Sockets       // AICLI_MAX_…: bounds of WebSockets
 	DefaultImage   string        // AICLI_DEFAULT_IMAGE: of a workspace that names none
+	AllowedImages  []string      // AICLI_ALLOWED_IMAGES: patterns; none: see the help
 	Workers        int           // AICLI_WORKERS: size of the pool
 	NetworkPool    netip.Prefix  // AICLI_NETWORK_POOL: IPv4, masked
 	Resync         time.Duration // AICLI_RESYNC_INTERVAL: between two comparisons of all workspaces with the engine

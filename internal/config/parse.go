@@ -24,7 +24,9 @@ const sqliteScheme = "sqlite:"
 var (
 	// A registry's host may be in upper case, the rest of a name may not.
 	imageShape = regexp.MustCompile(`^(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$`)
-	levels     = map[string]slog.Level{
+	// A host with a port, in brackets where it is an IPv6 address, and a name below it; * in the place of any part.
+	patternShape = regexp.MustCompile(`^[a-z0-9*._:/-]+$`)
+	levels       = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
 )
@@ -187,4 +189,18 @@ func span(least, most time.Duration) func(string) (time.Duration, error) {
 		}
 		return d, nil
 	}
+}
+
+// parsePatterns reads patterns of image names.
+func parsePatterns(value string) (patterns []string, err error) {
+	for part := range strings.SplitSeq(value, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if !patternShape.MatchString(part) || len(part) > imageMax || len(patterns) == patternsMax {
+			return nil, is(value)
+		}
+		patterns = append(patterns, part)
+	}
+	return patterns, nil
 }

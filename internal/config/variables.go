@@ -33,6 +33,7 @@ const (
 	poolBitsMax    = 28   // the subnet of one workspace
 	pathMax        = 4096 // bytes: what Linux takes
 	originsMax     = 100  // every request of a browser is compared with them; more is a mistake
+	patternsMax    = 100  // each image is compared with them
 	imageMax       = 255  // characters: what registries take for a name
 	shownMax       = 80   // characters of a refused value that a problem repeats: it stays one line
 )
@@ -137,6 +138,13 @@ func workVariables() []variable {
 			shown:   "alpine:latest", fallback: literal("alpine:latest"),
 			set:  func(c *Config, v string) error { return assign(&c.DefaultImage, v, parseImage) },
 			show: func(c Config) string { return c.DefaultImage },
+		},
+		{
+			name: "AICLI_ALLOWED_IMAGES", help: "Images that workspaces may name, besides the default one, by patterns of their full names without tag and digest, in which * stands for anything.",
+			accepts: "patterns such as docker.io/library/* or registry.example.com/team/tool, at most 100, with commas between them",
+			shown:   "all, but for registries on this machine and at private or link-local addresses", fallback: literal(""),
+			set:  func(c *Config, v string) error { return assign(&c.AllowedImages, v, parsePatterns) },
+			show: func(c Config) string { return strings.Join(c.AllowedImages, ",") },
 		},
 		{
 			name: "AICLI_WORKERS", help: "How many tasks run at once.",

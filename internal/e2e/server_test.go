@@ -101,7 +101,7 @@ func newHomeOn(t *testing.T, host string, env ...string) *home {
 		env = append(env, "DOCKER_HOST="+host)
 	}
 	h := &home{T: t, data: t.TempDir(), engine: e}
-	h.env = append(os.Environ(), "AICLI_DATA_DIR="+h.data, "AICLI_ADDR=127.0.0.1:0", "AICLI_DEFAULT_IMAGE="+image,
+	h.env = append(os.Environ(), "AICLI_DATA_DIR="+h.data, "AICLI_ADDR=127.0.0.1:0", "AICLI_DEFAULT_IMAGE="+image, "AICLI_ALLOWED_IMAGES=docker.io/library/*,127.0.0.1:*",
 		fmt.Sprintf("AICLI_NETWORK_POOL=10.%d.0.0/16", 217+pools.Add(1)%8), "AICLI_LOG_LEVEL=debug", "AICLI_SHUTDOWN_GRACE=2s",
 		"GORACE=halt_on_error=1")
 	h.env = append(h.env, env...)

@@ -66,7 +66,7 @@ func Container(w workspace.Workspace, installation, networkID, project string) e
 		environment[i] = v.Name + "=" + v.Value
 	}
 	return engine.ContainerSpec{
-		Name: Name(w.ID), Image: w.Image, Entrypoint: w.Command, Env: environment, Labels: Labels(installation, w.ID),
+		Name: Name(w.ID), Image: workspace.ImageName(w.Image), Entrypoint: w.Command, Env: environment, Labels: Labels(installation, w.ID),
 		Hostname: Name(w.ID), WorkingDir: Target, NetworkID: networkID,
 		Mounts:       []engine.Mount{{Source: project, Target: Target}},
 		Limits:       Limits(w.Resources),

@@ -26,8 +26,8 @@ var verdicts = map[engine.Kind]verdict{
 	engine.KindAddressInUse: {task.Transient, workspace.EngineError, "All addresses that were tried are in use by somebody else. Ask for another network pool if it goes on."},
 	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace: its command cannot be run, or a setting is not supported. Check the command and the image."},
 	engine.KindUnsupported:  {task.Permanent, workspace.EngineError, "Container engines of this make cannot do that. Ask the server's operator what its doctor says."},
-	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, "The registry does not give this image without credentials. Check its name, or use one that is public."},
-	engine.KindNetwork:      {task.Transient, workspace.EngineError, "The image's registry cannot be reached. Check the image's name and the server's network."},
+	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
+	engine.KindNetwork:      {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
 	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask for some to be freed."},
 	engine.KindTimeout:      {task.Transient, workspace.Timeout, "The container engine took too long."},
 	engine.KindCanceled:     {task.Transient, workspace.Timeout, "The work was cut short."},
@@ -38,11 +38,9 @@ var verdicts = map[engine.Kind]verdict{
 // diskFailures are those of the server's own disk, where project directories are.
 var diskFailures = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}
 
-// errImageNotFound is a pull of what is not there.
-var errImageNotFound = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image, or it is not public. Check its name."}
-
-// errImageUnusable is a pull of what the engine cannot run.
-var errImageUnusable = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image for this machine: its registry has it for other ones only, or it is no image of a container. Choose another one."}
+// errNotPulled is a pull that failed for whatever a registry has said, or for its silence. It does not say which.
+var errNotPulled = &workspace.Error{Code: workspace.ImageNotFound, Message: "There is no such image for this machine, or it is not public, or its registry does not answer. " +
+	"Check its name. The server's log says more to its operator."}
 
 // Classify tells failures apart. What is neither the engine's nor meant for the caller is INTERNAL, and tried again: a database
 // that was away for a moment is the likeliest cause.

@@ -24,6 +24,7 @@ type Workspaces interface {
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
 	RecordEnd(ctx context.Context, id string, e workspace.End) (news bool, err error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
+	CheckImage(image string) error
 	Enclosing(ctx context.Context, w workspace.Workspace) (name string, err error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
@@ -53,7 +54,7 @@ type Lifecycle struct {
 
 // New makes a lifecycle for the containers of one installation.
 func New(e engine.Engine, workspaces Workspaces, projects Projects, installation string, log *slog.Logger) *Lifecycle {
-	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation, log: log}
+	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation, log: log, pulls: pulls{pause: pullPause, floor: pullFloor}}
 }
 
 // Handlers are the handlers of all task types: one, since all of them observe, plan and apply.
@@ -173,7 +174,7 @@ func (l *Lifecycle) lookUpImage(ctx context.Context, t task.Task, w workspace.Wo
 	if g != made && g != running || s.container != nil && !gone(s.container.State) {
 		return nil
 	}
-	_, err := l.engine.Image(ctx, w.Image)
+	_, err := l.engine.Image(ctx, workspace.ImageName(w.Image))
 	if s.image = err == nil; engine.Is(err, engine.KindNotFound) {
 		return nil
 	}
@@ -367,7 +368,9 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		var err error
 		switch next.op {
 		case pullImage:
-			err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
+			if err = l.workspaces.CheckImage(w.Image); err == nil { // the rules may have changed since it was created
+				err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
+			}
 		case createNetwork:
 			network, err = l.createNetwork(ctx, w)
 		case connectNetwork:

@@ -23,6 +23,8 @@ type desk struct {
 	moves [][]netip.Prefix // what was taken, each time it had to move
 	known bool             // whether a row knows what is taken for an orphan
 
+	refusedImage error
+
 	enclosing string // the workspace in whose project this one's lies
 
 	onRecord func()
@@ -64,6 +66,8 @@ func (d *desk) ReleaseSubnet(_ context.Context, o workspace.Orphan) error {
 	d.released = append(d.released, o.WorkspaceID)
 	return nil
 }
+
+func (d *desk) CheckImage(string) error { return d.refusedImage }
 
 func (d *desk) Enclosing(context.Context, workspace.Workspace) (string, error) {
 	return d.enclosing, nil
@@ -161,7 +165,9 @@ func rig() (*wrapped, *desk, *Lifecycle) {
 		ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
 		Spec: workspace.Spec{Image: enginetest.BaseImage, Command: []string{"sleep", "infinity"}, ProjectPath: "p", Resources: workspace.Resources{Cpus: 1, MemoryBytes: 1 << 26, Pids: 10}},
 	}}
-	return fake, d, New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))
+	l := New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))
+	l.pulls.pause, l.pulls.floor = 0, 0
+	return fake, d, l
 }
 
 func TestWhatWasBegunIsNotCut(t *testing.T) {

@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	"github.com/distribution/reference"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 // pulls lets those who need the same image share one pull: each sees how far it is, and it is cut when nobody waits for it any more.
 type pulls struct {
+	pause, floor time.Duration // see pullPause and pullFloor
+
 	mu    sync.Mutex
 	under map[string]*pull // way, by the canonical name of the image
 }
@@ -41,19 +43,10 @@ func (p *pulls) wait(ctx context.Context, e engine.Engine, image string, progres
 	return context.Cause(ctx)
 }
 
-// canonical is one name for all that name the same image.
-func canonical(image string) string {
-	named, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return image // the engine says what is wrong with it
-	}
-	return reference.FamiliarString(reference.TagNameOnly(named))
-}
-
 func (p *pulls) join(ctx context.Context, e engine.Engine, image string, progress *func(float64)) *pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	name := canonical(image)
+	name := workspace.ImageName(image)
 	shared := p.under[name]
 	if shared == nil {
 		ctx, cut := context.WithCancel(context.WithoutCancel(ctx)) // it is not the first one's alone
@@ -62,7 +55,7 @@ func (p *pulls) join(ctx context.Context, e engine.Engine, image string, progres
 			p.under = make(map[string]*pull)
 		}
 		p.under[name] = shared
-		go p.run(ctx, e, image, shared)
+		go p.run(ctx, e, shared)
 	}
 	shared.waiters[progress] = struct{}{}
 	if shared.percent != nil {
@@ -82,7 +75,7 @@ func (p *pulls) leave(shared *pull, progress *func(float64)) (last bool) {
 	return true
 }
 
-func (p *pulls) run(ctx context.Context, e engine.Engine, image string, shared *pull) {
+func (p *pulls) run(ctx context.Context, e engine.Engine, shared *pull) {
 	defer shared.cut()
 	var err error
 	defer func() {
@@ -91,9 +84,45 @@ func (p *pulls) run(ctx context.Context, e engine.Engine, image string, shared *
 		}
 		p.close(shared, err)
 	}()
-	err = e.Pull(ctx, image, func(now engine.PullProgress) {
-		p.tell(shared, now.Percent)
-	})
+	began := time.Now()
+	for try := 1; ; try++ {
+		err = e.Pull(ctx, shared.name, func(now engine.PullProgress) {
+			p.tell(shared, now.Percent)
+		})
+		if !ofRegistry(err) {
+			return
+		}
+		wait := p.pause
+		if try == pullTries {
+			wait = p.floor - time.Since(began)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		if try == pullTries {
+			return
+		}
+	}
+}
+
+// Images name hosts and ports, so who sees why a pull failed, or how soon, has a scanner of the engine's network. All failures of a registry look alike
+// therefore: a few tries, the same words, and not before pullFloor. What it was is in the log.
+const (
+	pullTries = 3
+	pullPause = time.Second // between two tries
+	pullFloor = 5 * time.Second
+)
+
+// ofRegistry reports whether a pull failed for what a registry has said, or for its silence, rather than for the engine's state.
+func ofRegistry(err error) bool {
+	switch engine.KindOf(err) {
+	case "", engine.KindUnavailable, engine.KindStorage, engine.KindCanceled:
+		return false
+	default:
+		return true
+	}
 }
 
 func (p *pulls) close(shared *pull, err error) {
@@ -120,14 +149,10 @@ func (p *pulls) tell(shared *pull, percent float64) {
 	}
 }
 
-// pullError is a failed pull: only there does what is not found, or refused, mean the image.
+// pullError is a failed pull.
 func pullError(err error) error {
-	switch {
-	case engine.Is(err, engine.KindNotFound):
-		return errImageNotFound
-	case engine.Is(err, engine.KindInvalid):
-		return errImageUnusable
-	default:
-		return err
+	if ofRegistry(err) {
+		return fmt.Errorf("%w: %w", errNotPulled, err)
 	}
+	return err
 }

@@ -8,9 +8,11 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
+	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
@@ -21,7 +23,7 @@ func TestPullsAreShared(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake, gate := enginetest.New(), make(chan struct{})
 				fake.Pullable("tool", gate)
-				p := &pulls{}
+				p := &pulls{pause: pullPause, floor: pullFloor}
 				test(t, fake, p, gate)
 				if len(p.under) > 0 {
 					t.Errorf("%v is left", p.under)
@@ -31,7 +33,7 @@ func TestPullsAreShared(t *testing.T) {
 	}
 	asked := func(fake *enginetest.Fake) (n int) {
 		for _, call := range fake.Calls() {
-			if call == "Pull tool" {
+			if call == "Pull tool:latest" {
 				n++
 			}
 		}
@@ -107,15 +109,57 @@ func TestPullsAreShared(t *testing.T) {
 	})
 	inBubble("a failure is everybody's, and the next one asks anew", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
 		close(gate)
-		for _, kind := range []engine.Kind{engine.KindNetwork, engine.KindNotFound} {
-			fake.FailNext("Pull", enginetest.Fault(kind))
-			err := p.wait(t.Context(), fake, "tool", func(float64) {})
-			if kind == engine.KindNetwork && !engine.Is(err, kind) || kind == engine.KindNotFound && workspace.CodeOf(err) != workspace.ImageNotFound {
-				t.Errorf("%s: got %v", kind, err)
-			}
+		for range pullTries {
+			fake.FailNext("Pull", enginetest.Fault(engine.KindNetwork))
+		}
+		if err := p.wait(t.Context(), fake, "tool", func(float64) {}); workspace.CodeOf(err) != workspace.ImageNotFound {
+			t.Errorf("got %v", err)
 		}
 		if err := p.wait(t.Context(), fake, "tool", func(float64) {}); err != nil {
 			t.Error(err)
 		}
 	})
+	inBubble("a registry that fails once or twice is asked again", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		close(gate)
+		for _, kind := range []engine.Kind{engine.KindNetwork, engine.KindInternal} {
+			fake.FailNext("Pull", enginetest.Fault(kind))
+		}
+		if err := p.wait(t.Context(), fake, "tool", func(float64) {}); err != nil || asked(fake) != 3 {
+			t.Errorf("got %v, asked %d times", err, asked(fake))
+		}
+	})
+	inBubble("all failures of a registry look alike, in their words and in how long they take", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		close(gate)
+		for _, kind := range []engine.Kind{engine.KindNetwork, engine.KindNotFound, engine.KindDenied, engine.KindInvalid, engine.KindInternal, engine.KindTimeout} {
+			for range pullTries {
+				fake.FailNext("Pull", enginetest.Fault(kind))
+			}
+			began := time.Now()
+			err := p.wait(t.Context(), fake, "tool", func(float64) {})
+			failure, class := Classify(err)
+			if failure.Message != errNotPulled.Message || class != task.Permanent || time.Since(began) != pullFloor || !engine.Is(err, kind) {
+				t.Errorf("%s: %+v, class %d, after %s", kind, failure, class, time.Since(began))
+			}
+		}
+	})
+	inBubble("what is the engine's own fault is told at once, and as what it is", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		close(gate)
+		for _, kind := range []engine.Kind{engine.KindUnavailable, engine.KindStorage} {
+			fake.FailNext("Pull", enginetest.Fault(kind))
+			began := time.Now()
+			if err := p.wait(t.Context(), fake, "tool", func(float64) {}); !engine.Is(err, kind) || workspace.CodeOf(err) != workspace.Internal || time.Since(began) != 0 {
+				t.Errorf("%s: %v after %s", kind, err, time.Since(began))
+			}
+		}
+	})
+}
+
+func TestAnImageThatIsNotAllowedAnyMoreIsNotPulled(t *testing.T) {
+	fake, d, l := rig()
+	d.w.Image = "tool"
+	d.refusedImage = &workspace.Error{Code: workspace.BadUserInput, Message: "It is not allowed.", Field: []string{"input", "image"}}
+	err := l.Handlers()[task.Create](t.Context(), task.Task{Type: task.Create, WorkspaceID: "ws_1"}, func(string, *float64) {})
+	if failure, class := Classify(err); class != task.Permanent || failure.Message != "It is not allowed." || slices.ContainsFunc(fake.Calls(), func(call string) bool { return strings.HasPrefix(call, "Pull") }) {
+		t.Errorf("%v after %v", err, fake.Calls())
+	}
 }

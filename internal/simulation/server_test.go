@@ -120,6 +120,8 @@ func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (
 	return d.server.Service.MoveSubnet(ctx, id, taken)
 }
 
+func (d desk) CheckImage(image string) error { return d.server.Service.CheckImage(image) }
+
 func (d desk) Enclosing(ctx context.Context, w workspace.Workspace) (string, error) {
 	if err := d.server.reach(); err != nil {
 		return "", err

@@ -60,11 +60,11 @@ func (p *places) take(remote string) (*place, *problem) {
 	case p.shut:
 		return nil, busy("The server is stopping. Try again in a few seconds.")
 	case p.taken >= p.bounds.Sockets:
-		return nil, busy("The server takes no more than %d WebSockets, and has as many. Try again in a few seconds.", p.bounds.Sockets)
+		return nil, busy("The server's WebSockets are limited to %d. Try again in a few seconds.", p.bounds.Sockets)
 	case p.addresses[address] >= p.bounds.SocketsPerAddress:
-		return nil, busy("Your address may have %d WebSockets at once, and has as many. Close some of them.", p.bounds.SocketsPerAddress)
+		return nil, busy("The WebSockets of your address are limited to %d at once. Close one.", p.bounds.SocketsPerAddress)
 	case p.unsigned >= p.bounds.Unsigned:
-		return nil, busy("The server takes no more than %d WebSockets that have not signed in, and has as many. Try again in a few seconds.", p.bounds.Unsigned)
+		return nil, busy("WebSockets that have not signed in are limited to %d. Try again in a few seconds.", p.bounds.Unsigned)
 	}
 	p.taken++
 	p.unsigned++
@@ -81,7 +81,7 @@ func (p *place) signIn(user string) *problem {
 		s = &share{}
 	}
 	if s.sockets >= p.bounds.SocketsPerUser {
-		return busy("You may have %d WebSockets at once. Close some.", p.bounds.SocketsPerUser)
+		return busy("Your WebSockets are limited to %d at once. Close one.", p.bounds.SocketsPerUser)
 	}
 	s.sockets++
 	p.users[user] = s
@@ -96,7 +96,7 @@ func (p *place) begin() *problem {
 	defer p.mu.Unlock()
 	s := p.users[p.user]
 	if s.operations >= p.bounds.OperationsPerUser {
-		return busy("You may run %d operations at once over WebSockets. Complete some of them.", p.bounds.OperationsPerUser)
+		return busy("Your operations over WebSockets are limited to %d at once. Complete one.", p.bounds.OperationsPerUser)
 	}
 	s.operations++
 	return nil

@@ -50,7 +50,7 @@ func TestPlaces(t *testing.T) {
 			r := bounded(t, func(b *Bounds) { b.Unsigned = 2 })
 			signed := r.connect()
 			first, second := r.open(), r.open()
-			r.full("have not signed in")
+			r.full("that have not signed in")
 			began := time.Now()
 			first.wantClose(closeInitTimeout)
 			second.wantClose(closeInitTimeout)
@@ -70,7 +70,7 @@ func TestPlaces(t *testing.T) {
 			r.connect()
 			third := r.open()
 			third.send(`{"type":"connection_init","payload":{"Authorization":"Bearer ` + r.token + `"}}`)
-			if got := third.wantClose(websocket.CloseTryAgainLater); !strings.Contains(got, "You may have 2 WebSockets") {
+			if got := third.wantClose(websocket.CloseTryAgainLater); !strings.Contains(got, "Your WebSockets are limited to 2") {
 				t.Error(got)
 			}
 			bob := r.open()
@@ -83,7 +83,7 @@ func TestPlaces(t *testing.T) {
 			r := bounded(t, func(b *Bounds) { b.SocketsPerAddress = 2 })
 			one := r.connect()
 			r.connect()
-			r.full("Your address may have 2 WebSockets")
+			r.full("your address are limited to 2")
 			_ = one.ws.Close()
 			synctest.Wait()
 			r.connect()
@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 			two.subscribe("1", "subscription{held}")
 			<-r.held
 			two.subscribe("2", "subscription{held}")
-			two.wantPart(`"type":"error"`, codeRateLimited, "You may run 3 operations")
+			two.wantPart(`"type":"error"`, codeRateLimited, "limited to 3")
 			bob := r.open()
 			bob.init(r.issue("bob", time.Hour))
 			bob.subscribe("1", "{who}")

@@ -117,7 +117,7 @@ func (s *Service) itemsFor(ctx context.Context, actor Actor, in BatchInput) ([]B
 func (s *Service) itemsByFilter(ctx context.Context, actor Actor, q Query) ([]BatchItem, error) {
 	owner, err := ownerFor(actor, q.OwnerID)
 	if err == nil {
-		err = checkFilter(q)
+		q, err = checkFilter(q)
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return nil, &Error{Code: e.Code, Message: e.Message, Field: append([]string{"input"}, e.Field...)}

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -32,7 +33,7 @@ func (s *Service) WorkspacesByID(ctx context.Context, actor Actor, ids []string)
 func (s *Service) Workspaces(ctx context.Context, actor Actor, q Query) (Page[Workspace], error) {
 	owner, err := ownerFor(actor, q.OwnerID)
 	if err == nil {
-		err = checkFilter(q)
+		q, err = checkFilter(q)
 	}
 	if err != nil {
 		return Page[Workspace]{}, err
@@ -105,18 +106,25 @@ const (
 	maxFilterStatus = 100 // each of them many times over
 )
 
-func checkFilter(q Query) error {
+// checkFilter gives the filter with the values of its labels in their one form, as they are stored.
+func checkFilter(q Query) (Query, error) {
 	switch {
 	case len(q.IDs) > maxFilterIDs:
-		return badInput(fmt.Sprintf("At most %d ids may be asked for at once.", maxFilterIDs), "filter", "ids")
+		return q, badInput(fmt.Sprintf("At most %d ids may be asked for at once.", maxFilterIDs), "filter", "ids")
 	case len(q.Status) > maxFilterStatus:
-		return badInput("Name each status once.", "filter", "status")
+		return q, badInput("Name each status once.", "filter", "status")
 	case utf8.RuneCountInString(q.NameContains) > maxName:
-		return badInput(fmt.Sprintf("A part of a name has at most %d characters.", maxName), "filter", "nameContains")
+		return q, badInput(fmt.Sprintf("A part of a name has at most %d characters.", maxName), "filter", "nameContains")
 	case len(q.Labels) > maxLabels:
-		return badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "filter", "labels")
+		return q, badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "filter", "labels")
 	}
-	return nil
+	q.Labels = slices.Clone(q.Labels)
+	for i, l := range q.Labels {
+		if form, ok := plain(l.Value); ok { // what no label has finds nothing
+			q.Labels[i].Value = form
+		}
+	}
+	return q, nil
 }
 
 func ownerFor(actor Actor, asked string) (string, error) {

@@ -300,5 +300,5 @@ func whyGivenUp(w Workspace) string {
 	if w.Status == Active && w.Policy.Fallback != FallbackRemove {
 		done = "the container runs on as it is"
 	}
-	return fmt.Sprintf("%s Recovery gave up after %d tries: %s. Start, sync or delete the workspace.%s", w.Recovery.Why, w.Recovery.Tries, done, w.Recovery.lastFailure())
+	return fmt.Sprintf("%s Recovery gave up after %s: %s. Start, sync or delete the workspace.%s", w.Recovery.Why, count(w.Recovery.Tries, "try", "tries"), done, w.Recovery.lastFailure())
 }

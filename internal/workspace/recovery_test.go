@@ -281,7 +281,7 @@ func TestRecovery(t *testing.T) {
 	t.Run("a fallback that removes has that done, and the workspace stays FAILED", func(t *testing.T) {
 		p := newPatient(t, RecoveryPolicy{Fallback: FallbackRemove})
 		p.exit(time.Second, 1)
-		p.is(Failing, "gave up after 0 tries", "are removed")
+		p.is(Failing, "gave up after no tries", "are removed")
 		if len(p.live) != 1 || !p.live[0].Params.Clear {
 			t.Fatalf("got %+v", p.live)
 		}

@@ -172,7 +172,8 @@ func (s *Service) Update(ctx context.Context, actor Actor, in UpdateInput) (Resu
 }
 
 func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key Once) (Result, error) {
-	if err := s.checkUpdate(in); err != nil {
+	in, err := s.checkUpdate(in)
+	if err != nil {
 		return Result{}, err
 	}
 	var taskID *string

@@ -45,6 +45,7 @@ type Runner interface {
 // Config is what the service is told once.
 type Config struct {
 	DefaultImage string
+	Images       ImageRules
 	NetworkPool  netip.Prefix
 	Workers      int // of the pool, by which a batch knows how many items to have under way
 	Log          *slog.Logger
@@ -230,6 +231,14 @@ func (s *Service) Each(ctx context.Context, visit func(Workspace) error) error {
 		}
 		q.After = p.Cursors[len(p.Cursors)-1]
 	}
+}
+
+// CheckImage refuses an image that may not be named. The default image is the operator's own choice.
+func (s *Service) CheckImage(image string) error {
+	if image == s.config.DefaultImage {
+		return nil
+	}
+	return s.config.Images.Check(image)
 }
 
 // Enclosing gives the name of a workspace whose project contains that of w; empty when there is none. Creation refuses such a pair, so it

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -49,10 +49,6 @@ const (
 var keepAlive = []string{"sleep", "infinity"}
 
 var (
-	// imageRef is host/path:tag@digest, after the grammar of OCI references.
-	imageRef = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?` +
-		`[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*` +
-		`(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$`)
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	labelKey     = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
 )
@@ -73,9 +69,12 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	if in.ProjectPath != nil {
 		spec.ProjectPath = *in.ProjectPath
 	}
+	var nameErr, labelsErr error
+	spec.Name, nameErr = checkName(spec.Name)
+	spec.Labels, labelsErr = checkLabels(spec.Labels)
 	for _, err := range []error{
-		checkName(spec.Name), checkImage(spec.Image), checkCommand(spec.Command), checkEnvironment(spec.Environment),
-		checkLabels(spec.Labels), s.checkResources(in.Resources), checkPolicy(in.Policy),
+		nameErr, checkPath(spec.ProjectPath), s.CheckImage(spec.Image), checkCommand(spec.Command), checkEnvironment(spec.Environment),
+		labelsErr, s.checkResources(in.Resources), checkPolicy(in.Policy),
 	} {
 		if err != nil {
 			return Spec{}, err
@@ -84,19 +83,22 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	return spec, s.projects.Check(actor.ID, spec.ProjectPath)
 }
 
-func (s *Service) checkUpdate(in UpdateInput) error {
+// checkUpdate gives the input with its texts in their one form.
+func (s *Service) checkUpdate(in UpdateInput) (_ UpdateInput, err error) {
 	if in.Name != nil {
-		if err := checkName(*in.Name); err != nil {
-			return err
+		name, err := checkName(*in.Name)
+		if err != nil {
+			return in, err
 		}
+		in.Name = &name
 	}
-	if err := checkLabels(in.Labels); err != nil {
-		return err
+	if in.Labels, err = checkLabels(in.Labels); err != nil {
+		return in, err
 	}
 	if err := checkPolicy(in.Policy); err != nil {
-		return err
+		return in, err
 	}
-	return s.checkResources(in.Resources)
+	return in, s.checkResources(in.Resources)
 }
 
 // over puts what is asked for over what is there.
@@ -146,22 +148,25 @@ func (s *Service) defaultResources() Resources {
 	return r
 }
 
-func checkName(name string) error {
+// checkName gives a name in its one form.
+func checkName(name string) (string, error) {
 	field := []string{"input", "name"}
-	switch n := utf8.RuneCountInString(name); {
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return badInput("The name must not contain control characters.", field...)
+	form, ok := plain(name)
+	switch n := utf8.RuneCountInString(form); {
+	case !ok:
+		return "", badInput("The name must not contain control characters, or others that cannot be seen.", field...)
 	case n == 0 || n > maxName:
-		return badInput(fmt.Sprintf("The name must have 1 to %d characters.", maxName), field...)
-	case strings.TrimSpace(name) != name:
-		return badInput("The name must not begin or end with a space.", field...)
+		return "", badInput(fmt.Sprintf("The name must have 1 to %d characters.", maxName), field...)
+	case strings.TrimSpace(form) != form:
+		return "", badInput("The name must not begin or end with a space.", field...)
 	}
-	return nil
+	return form, nil
 }
 
-func checkImage(image string) error {
-	if len(image) > maxImage || !imageRef.MatchString(image) {
-		return badInput("The image must be a reference such as alpine:3.20 or registry.example/team/tool:1.", "input", "image")
+// checkPath refuses what looks like another path. What may be a path at all is for the projects to say.
+func checkPath(p string) error {
+	if form, ok := plain(p); !ok || form != p {
+		return badInput("The path must not contain characters that cannot be seen, wide spaces, or accents that are not composed with their letter (NFC).", "input", "projectPath")
 	}
 	return nil
 }
@@ -205,24 +210,26 @@ func checkEnvironment(environment []EnvironmentVariable) error {
 	return nil
 }
 
-func checkLabels(labels []Label) error {
+// checkLabels gives labels with their values in their one form; nil stays nil.
+func checkLabels(labels []Label) ([]Label, error) {
 	if len(labels) > maxLabels {
-		return badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "input", "labels")
+		return nil, badInput(fmt.Sprintf("There may be at most %d labels.", maxLabels), "input", "labels")
 	}
-	seen := make(map[string]bool, len(labels))
+	seen, checked := make(map[string]bool, len(labels)), slices.Clone(labels)
 	for i, l := range labels {
 		at := strconv.Itoa(i)
+		form, ok := plain(l.Value)
 		switch {
 		case len(l.Key) > maxLabelKey || !labelKey.MatchString(l.Key):
-			return badInput(fmt.Sprintf("A label's key must have 1 to %d letters, digits, dots, dashes, underscores or slashes.", maxLabelKey), "input", "labels", at, "key")
+			return nil, badInput(fmt.Sprintf("A label's key must have 1 to %d letters, digits, dots, dashes, underscores or slashes.", maxLabelKey), "input", "labels", at, "key")
 		case seen[l.Key]:
-			return badInput("The label is given twice. Keep one of them.", "input", "labels", at, "key")
-		case len(l.Value) > maxLabelValue || strings.ContainsFunc(l.Value, unicode.IsControl) || !utf8.ValidString(l.Value):
-			return badInput(fmt.Sprintf("A label's value must be text of at most %d bytes.", maxLabelValue), "input", "labels", at, "value")
+			return nil, badInput("The label is given twice. Keep one of them.", "input", "labels", at, "key")
+		case !ok || len(form) > maxLabelValue:
+			return nil, badInput(fmt.Sprintf("A label's value must be text of at most %d bytes, without characters that cannot be seen.", maxLabelValue), "input", "labels", at, "value")
 		}
-		seen[l.Key] = true
+		seen[l.Key], checked[i].Value = true, form
 	}
-	return nil
+	return checked, nil
 }
 
 // checkResources refuses limits that the engine's machine does not have, once it has been seen.

@@ -48,7 +48,7 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 		if err := checkSpec(spec); err != nil {
 			return err
 		}
-		image, ok := f.images[spec.Image]
+		image, ok := f.images[tagged(spec.Image)]
 		if err := f.ambiguous(spec.NetworkID); err != nil {
 			return err
 		}

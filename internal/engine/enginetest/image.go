@@ -2,9 +2,19 @@ package enginetest
 
 import (
 	"context"
+	"path"
+	"strings"
 
 	"github.com/aicli/aicli-web/internal/engine"
 )
+
+// tagged is a name with its tag, as engines know an image.
+func tagged(ref string) string {
+	if strings.Contains(path.Base(ref), ":") || strings.Contains(ref, "@") {
+		return ref
+	}
+	return ref + ":latest"
+}
 
 // AddImage gives the engine an image.
 func (f *Fake) AddImage(ref string) {
@@ -17,14 +27,14 @@ func (f *Fake) AddImage(ref string) {
 func (f *Fake) RemoveImage(ref string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.images, ref)
+	delete(f.images, tagged(ref))
 }
 
 // Pullable lets Pull find an image. With a gate, a pull reports its first progress and goes on when the gate is closed; gate may be nil.
 func (f *Fake) Pullable(ref string, gate <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pullable[ref] = gate
+	f.pullable[tagged(ref)] = gate
 }
 
 // Image implements engine.Engine.
@@ -32,7 +42,7 @@ func (f *Fake) Image(ctx context.Context, ref string) (engine.Image, error) {
 	var found engine.Image
 	err := f.do(ctx, "Image", ref, func() error {
 		var ok bool
-		if found, ok = f.images[ref]; !ok {
+		if found, ok = f.images[tagged(ref)]; !ok {
 			return refuse(engine.KindNotFound, "no such image")
 		}
 		return nil
@@ -47,7 +57,7 @@ func (f *Fake) Pull(ctx context.Context, ref string, progress func(engine.PullPr
 	err := f.enter(ctx, "Pull", ref)
 	if err == nil {
 		var ok bool
-		if gate, ok = f.pullable[ref]; !ok {
+		if gate, ok = f.pullable[tagged(ref)]; !ok {
 			err = named(refuse(engine.KindNotFound, "no such image in the registry"), "Pull", ref)
 		}
 	}
@@ -90,8 +100,8 @@ func (f *Fake) pass(ctx context.Context, gate <-chan struct{}) error {
 }
 
 func (f *Fake) addImage(ref string) {
-	if _, ok := f.images[ref]; !ok {
-		f.images[ref] = engine.Image{ID: "sha256:" + f.newID(), Ref: ref}
+	if _, ok := f.images[tagged(ref)]; !ok {
+		f.images[tagged(ref)] = engine.Image{ID: "sha256:" + f.newID(), Ref: ref}
 	}
 }
 
