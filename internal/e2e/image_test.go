@@ -107,6 +107,13 @@ func TestWhatAnImageSays(t *testing.T) {
 			ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 		}
 	})
+	t.Run("an image whose user does not exist is said so", func(t *testing.T) {
+		stranger := h.says("stranger", nil, "USER nosuch")
+		p := ann.mutate("create", map[string]any{"name": "stranger", "image": stranger, "wait": "PT30S"})
+		if len(p.UserErrors) != 1 || !strings.Contains(p.UserErrors[0].Message, "a user or a group nosuch") || strings.Join(p.UserErrors[0].Field, ".") != "input.image" {
+			t.Errorf("got %+v", p)
+		}
+	})
 	t.Run("an image without sleep says that it needs a command", func(t *testing.T) {
 		bare := fmt.Sprintf("aicli-e2e-bare:%d", os.Getpid())
 		dir := t.TempDir()

@@ -24,7 +24,7 @@ var verdicts = map[engine.Kind]verdict{
 	engine.KindNotRunning:   {task.Transient, workspace.EngineError, "The container ended while it was being worked on."},
 	engine.KindConflict:     {task.Transient, workspace.EngineError, "The container engine is busy with the same container or network."},
 	engine.KindAddressInUse: {task.Transient, workspace.EngineError, "All addresses that were tried are in use by somebody else. Ask for another network pool if it goes on."},
-	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace: its command cannot be run, or a setting is not supported. Check the command and the image."},
+	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace. Check its settings and its image."},
 	engine.KindUnsupported:  {task.Permanent, workspace.EngineError, "Container engines of this make cannot do that. Ask the server's operator what its doctor says."},
 	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
 	engine.KindNetwork:      {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
@@ -58,7 +58,9 @@ func Classify(err error) (task.Failure, task.Class) {
 	case errors.Is(err, task.ErrTimeout):
 		v = verdict{task.Transient, workspace.Timeout, "The work took longer than it may."}
 	case isEngine:
-		v = verdicts[failed.Kind]
+		if v = verdicts[failed.Kind]; failed.Kind == engine.KindInvalid && failed.Err != nil {
+			v.message, field = refusal(failed)
+		}
 	case slices.ContainsFunc(diskFailures, func(target error) bool { return errors.Is(err, target) }):
 		v.message = "The server's disk is full or fails. Ask its operator to look after it."
 	}

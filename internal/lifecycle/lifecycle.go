@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -476,15 +475,13 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 	return o
 }
 
-// errorOf is the engine's word about the command, which the owner chose. Other words of its may name paths of the host.
+// errorOf is the engine's word on why a container did not start, without paths of the host.
 func errorOf(c engine.Container) string {
 	if c.Error == "" {
 		return ""
 	}
-	if at := strings.Index(c.Error, "exec: "); at >= 0 {
-		return c.Error[at:]
-	}
-	return "The engine could not start the container. Ask the server's operator to look into the engine's log."
+	message, _ := refusal(&engine.Error{Kind: engine.KindInvalid, Op: "start container", Err: errors.New(c.Error)})
+	return message
 }
 
 func optional(t time.Time) *time.Time {

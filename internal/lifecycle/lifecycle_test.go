@@ -566,8 +566,8 @@ func TestATaskAtWorkIsNotLookedAt(t *testing.T) {
 func TestAnEnginesWordNamesNoPathOfTheHost(t *testing.T) {
 	for said, want := range map[string]string{
 		"": "",
-		`OCI runtime create failed: container_linux.go: starting process: exec: "tool": executable file not found in $PATH`: `exec: "tool": executable file not found in $PATH`,
-		"error while mounting /srv/data/projects/ann: no such file":                                                         "The engine could not start the container. Ask the server's operator to look into the engine's log.",
+		`OCI runtime create failed: container_linux.go: starting process: exec: "tool": executable file not found in $PATH`: "The image does not have the command tool. Check the command and the image.",
+		"error while mounting /srv/data/projects/ann: no such file":                                                         "The container engine refuses this workspace: error while mounting …: no such file.",
 	} {
 		if got := errorOf(engine.Container{Error: said}); got != want {
 			t.Errorf("%q: got %q, want %q", said, got, want)
