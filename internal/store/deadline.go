@@ -3,11 +3,13 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
@@ -20,6 +22,10 @@ const (
 	// back: less than a lease lasts, so that it costs nobody else theirs.
 	idleMost  = 3 * time.Second
 	idleParam = "idle_in_transaction_session_timeout"
+	// idleTrusted is how long a connection may have been idle to be used again unasked; pingMost is how long it may take to say that it lives. The driver's
+	// own ping has no bound but the request's, and was waited at for ever where the other end had vanished without a word.
+	idleTrusted = time.Second
+	pingMost    = 2 * time.Second
 	// quietMost is how long a connection that hears notices may be quiet before it is asked whether it still lives.
 	quietMost = 15 * time.Second
 )
@@ -35,6 +41,31 @@ func bounded(dsn string) (*pgx.ConnConfig, error) {
 		at.RuntimeParams[idleParam] = strconv.FormatInt(idleMost.Milliseconds(), 10)
 	}
 	return at, nil
+}
+
+// reuse has the driver drop idle connections that do not live any more.
+func reuse() []stdlib.OptionOpenDB {
+	return []stdlib.OptionOpenDB{
+		stdlib.OptionShouldPing(func(ctx context.Context, p stdlib.ShouldPingParams) bool {
+			if p.IdleDuration > idleTrusted {
+				ping(ctx, p.Conn, pingMost)
+			}
+			return false // it is done
+		}),
+		stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
+			if conn.IsClosed() {
+				return driver.ErrBadConn
+			}
+			return nil
+		}),
+	}
+}
+
+// ping asks whether a connection lives. One that does not say so in time is closed by the driver.
+func ping(ctx context.Context, conn *pgx.Conn, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	_ = conn.PgConn().Ping(ctx) // what came of it is whether it is closed
 }
 
 // deadlines gives every statement its deadline. It is what the driver calls a tracer: of those it takes the context for the statement.

@@ -94,3 +94,6 @@ func (db *DB) Redirect(at *net.TCPAddr, most time.Duration) {
 
 // ConnectMost is how long connecting may take.
 func (db *DB) ConnectMost() time.Duration { return db.server.ConnectTimeout }
+
+// Ping is how an idle connection is asked whether it lives.
+var Ping = ping

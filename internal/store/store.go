@@ -62,7 +62,7 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 		if db.server, err = bounded(dsn); err != nil {
 			return nil, err
 		}
-		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*db.server)}), config, connections); err != nil {
+		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*db.server, reuse()...)}), config, connections); err != nil {
 			return nil, err
 		}
 		db.read = db.write
