@@ -102,8 +102,21 @@ type Info struct {
 
 // Image is an image that the engine has.
 type Image struct {
-	ID  string
-	Ref string
+	ID          string
+	Ref         string
+	HealthCheck *HealthCheck // nil: it has none
+}
+
+// HealthCheck is a command that an engine runs in a container again and again, to find out whether that works.
+type HealthCheck struct {
+	// Test is CMD and the words of a command, CMD-SHELL and a script for the image's shell, or NONE: no check.
+	Test []string
+	// Zero is the engine's default: 30 s, 30 s, none, 5 s (or Interval, where the engine knows no other during the start), 3.
+	Interval      time.Duration
+	Timeout       time.Duration
+	StartPeriod   time.Duration // in which checks that fail do not count, until one passes
+	StartInterval time.Duration // in place of Interval during the StartPeriod
+	Retries       int           // in a row that fail before it is unhealthy
 }
 
 // PullProgress is one message of a pull. Percent is how much of the pull is done, from 0 to 100, and never less than before.
@@ -155,6 +168,8 @@ type ContainerSpec struct {
 	NetworkID  string // id or name
 	Mounts     []Mount
 	Limits     Limits
+	// HealthCheck replaces the image's; nil: what the image says.
+	HealthCheck *HealthCheck
 
 	Capabilities    []string // kept; all others are dropped. Names without CAP_.
 	NoNewPrivileges bool
@@ -184,7 +199,28 @@ type Summary struct {
 	State    State
 	Labels   Labels
 	Networks []Attachment
+	Health   HealthStatus // empty: it does not run, has no check, or the engine's list does not tell
 }
+
+// HealthStatus is what came of a container's health check.
+type HealthStatus string
+
+// The statuses. STARTING is also that of a container whose checks have not decided since it was paused.
+const (
+	HealthStarting HealthStatus = "STARTING"
+	Healthy        HealthStatus = "HEALTHY"
+	Unhealthy      HealthStatus = "UNHEALTHY"
+)
+
+// Checked is what the health check of a running container has come to.
+type Checked struct {
+	FailingStreak int       // checks in a row that failed
+	Output        string    // of the last check since the container was started, as bytes of whatever wrote it: at most OutputMost
+	At            time.Time // when that ended; zero: there was none
+}
+
+// OutputMost is how many bytes of a check's output Checked has at most.
+const OutputMost = 4096
 
 // On reports whether the container is on a network. One that was never started knows it by name only.
 func (s Summary) On(n Network) bool {
@@ -202,8 +238,9 @@ type Container struct {
 	FinishedAt time.Time // zero: never ended
 	ExitCode   int       // of the last run; meaningless before FinishedAt
 	OOMKilled  bool
-	Error      string // the engine's own word on why it did not start
-	Pid        int    // of its first process, on the engine's host; 0 while it does not run
+	Error      string  // the engine's own word on why it did not start
+	Pid        int     // of its first process, on the engine's host; 0 while it does not run
+	Checked    Checked // meaningless without Health
 	Enforced   Enforced
 }
 
@@ -239,7 +276,7 @@ const (
 type Event struct {
 	At     time.Time
 	Kind   ObjectKind
-	Action string // the engine's word: create, start, die, oom, destroy, connect, …
+	Action string // the engine's word: create, start, die, oom, destroy, connect, "health_status: unhealthy", …
 	ID     string // of the container or network
 	Labels Labels // of the container; networks may have none
 	// ExitCode comes with the end of a container (die), where the engine tells it.

@@ -29,19 +29,20 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 	}
 	var id string
 	err := e.callOn(ctx, createLimit, "create container", spec.Name, func(ctx context.Context) error {
-		said, err := e.api.ContainerCreate(ctx, toConfig(spec), toHostConfig(spec, networkMode), nil, nil, spec.Name)
+		said, err := e.api.ContainerCreate(ctx, toConfig(spec, e.api.ClientVersion()), toHostConfig(spec, networkMode), nil, nil, spec.Name)
 		id = said.ID
 		return err
 	})
 	return id, err
 }
 
-func toConfig(spec engine.ContainerSpec) *dockercontainer.Config {
+func toConfig(spec engine.ContainerSpec, apiVersion string) *dockercontainer.Config {
 	return &dockercontainer.Config{
 		Image: spec.Image, Env: spec.Env, Labels: spec.Labels,
 		// With an entrypoint the engine takes no command from the image. An empty list would have it forget the image's own: none must be sent.
 		Entrypoint: orNone(spec.Entrypoint),
 		Hostname:   spec.Hostname, WorkingDir: spec.WorkingDir, User: spec.User,
+		Healthcheck: toHealthConfig(spec.HealthCheck, apiVersion),
 	}
 }
 
@@ -201,7 +202,7 @@ func (e *Engine) Containers(ctx context.Context, labels engine.Labels) ([]engine
 		}
 		found = make([]engine.Summary, 0, len(said))
 		for _, c := range said {
-			one := engine.Summary{ID: c.ID, Name: nameOf(c.Names), State: toState(c.State), Labels: c.Labels}
+			one := engine.Summary{ID: c.ID, Name: nameOf(c.Names), State: toState(c.State), Labels: c.Labels, Health: listedHealth(c.Status)}
 			if c.NetworkSettings != nil {
 				one.Networks = toAttachments(c.NetworkSettings.Networks)
 			}
@@ -256,6 +257,7 @@ func toContainer(c dockercontainer.InspectResponse, seccomp engine.Seccomp) (eng
 		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error, Pid: c.State.Pid,
 		Enforced: toEnforced(c.Config, c.HostConfig, seccomp),
 	}
+	out.Health, out.Checked = toHealth(c)
 	if c.NetworkSettings != nil {
 		out.Networks = toAttachments(c.NetworkSettings.Networks)
 	}

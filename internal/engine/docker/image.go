@@ -29,7 +29,9 @@ func (e *Engine) Image(ctx context.Context, ref string) (engine.Image, error) {
 	}
 	err := e.call(ctx, lookLimit, op, ref, func(ctx context.Context) error {
 		said, err := e.api.ImageInspect(ctx, ref)
-		found = engine.Image{ID: said.ID, Ref: ref}
+		if found = (engine.Image{ID: said.ID, Ref: ref}); said.Config != nil {
+			found.HealthCheck = toHealthCheck(said.Config.Healthcheck)
+		}
 		return err
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // podmanExceptions are the subtests behind podmanLacks, and some on what comes to the same end in another way: images have full names,
-// networks are known by name, there is a bound on processes where none is asked for, and its init gives another exit code.
+// networks are known by name, health checks are systemd's, there is a bound on processes where none is asked for, and its init gives another exit code.
 var podmanExceptions = []string{
 	"limits change on a container that was made and on one that runs",
 	"more processors than the host has are invalid",
@@ -31,6 +31,11 @@ var podmanExceptions = []string{
 	"a stopped container does not start on a network that was made again before it is connected",
 	"a network that a container was put on again stays",
 	"names, networks and limits are read back to the letter",
+	"a container whose checks pass is healthy",
+	"a container whose checks fail is unhealthy and says why",
+	"the output of a check is bounded",
+	"a check ends with the run of its container and begins anew with the next",
+	"a container that was paused is not unhealthy before its checks have failed",
 }
 
 // podmanConfig keeps all that Podman has in one directory, apart from any other's, asks for no limits that a machine may refuse, and needs

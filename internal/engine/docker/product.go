@@ -45,6 +45,7 @@ func podmanLacks(version string) []string {
 		"A directory of the host that is missing is made rather than refused when a container mounts it.",
 		"A network is not held by the containers that run on it, so that one that is removed by hand takes them off it.",
 		"Why a command could not be run is not kept with its container.",
+		"Health checks are run by systemd: where it is not there, a container's health stays STARTING.",
 	}
 	if major, _, _ := strings.Cut(version, "."); major == "3" || major == "4" {
 		lacks = append([]string{noLimits}, lacks...)

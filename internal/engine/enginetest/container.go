@@ -37,6 +37,8 @@ type container struct {
 	address           string // while it runs
 	usage             *engine.Stats
 	output            []string
+	health            engine.HealthStatus // while it runs and is checked
+	checked           engine.Checked
 }
 
 func (c *container) alive() bool { return c.state == engine.Running || c.state == engine.Paused }
@@ -62,6 +64,9 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 			return refuse(engine.KindNotFound, "network %s not found", spec.NetworkID)
 		}
 		id = f.newID()
+		if spec.HealthCheck == nil {
+			spec.HealthCheck = image.HealthCheck
+		}
 		c := &container{id: id, imageID: image.ID, spec: cloneSpec(spec), limits: spec.Limits, state: engine.Created}
 		if n != nil {
 			c.network, c.networkName = n.ID, n.Name
@@ -153,7 +158,7 @@ func (f *Fake) mustFind(id string) (*container, error) {
 }
 
 func (c *container) summary() engine.Summary {
-	out := engine.Summary{ID: c.id, Name: c.spec.Name, State: c.state, Labels: maps.Clone(c.spec.Labels)}
+	out := engine.Summary{ID: c.id, Name: c.spec.Name, State: c.state, Labels: maps.Clone(c.spec.Labels), Health: c.health}
 	if c.networkName != "" { // also where it is gone: it is known by what it was
 		out.Networks = []engine.Attachment{{NetworkID: c.network, NetworkName: c.networkName, Address: c.address}}
 	}
@@ -164,6 +169,7 @@ func (f *Fake) inspect(c *container) engine.Container {
 	out := engine.Container{
 		Summary: c.summary(), Image: c.spec.Image, ImageID: c.imageID,
 		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err, Pid: c.pid(),
+		Checked: c.checked,
 		Enforced: engine.Enforced{
 			Limits:          c.limits,
 			Capabilities:    capabilities(c.spec.Capabilities),
@@ -220,6 +226,11 @@ func cloneSpec(spec engine.ContainerSpec) engine.ContainerSpec {
 	spec.Labels = maps.Clone(spec.Labels)
 	spec.Mounts = slices.Clone(spec.Mounts)
 	spec.Capabilities = slices.Clone(spec.Capabilities)
+	if check := spec.HealthCheck; check != nil {
+		check = new(*check)
+		check.Test = slices.Clone(check.Test)
+		spec.HealthCheck = check
+	}
 	return spec
 }
 

@@ -61,6 +61,7 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 	exerciseCreation(run)
 	exerciseRuns(run)
 	exerciseRemoval(run)
+	exerciseHealth(run)
 	exerciseEvents(run)
 	exerciseStats(run)
 	if opts.Disconnect != nil {
@@ -71,6 +72,7 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 	}
 	if opts.Pause != nil {
 		exercisePaused(run)
+		exercisePausedHealth(run)
 	}
 	if len(except) > 0 {
 		t.Errorf("there are no subtests %q to leave out", except)

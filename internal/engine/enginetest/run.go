@@ -50,6 +50,7 @@ func (f *Fake) StartContainer(ctx context.Context, id string) error {
 		c.runs++
 		c.output = append(c.output, c.says()...)
 		f.publishContainer("start", c)
+		f.beginChecks(c)
 		if ends {
 			f.end(c, code)
 		}
@@ -138,7 +139,7 @@ func (f *Fake) OOM(id string) bool {
 // Pause pauses a running container behind everyone's back and reports whether it ran.
 func (f *Fake) Pause(id string) bool {
 	return f.behind(id, func(c *container) {
-		c.state = engine.Paused
+		c.state, c.health = engine.Paused, ""
 		f.publishContainer("pause", c)
 	})
 }
@@ -178,10 +179,11 @@ func (f *Fake) remove(id string) bool {
 func (f *Fake) resume(c *container) {
 	c.state = engine.Running
 	f.publishContainer("unpause", c)
+	f.beginChecks(c)
 }
 
 func (f *Fake) end(c *container, code int) {
-	c.state, c.finished, c.exitCode, c.address = engine.Exited, time.Now(), code, ""
+	c.state, c.finished, c.exitCode, c.address, c.health = engine.Exited, time.Now(), code, "", ""
 	f.publishContainer("die", c)
 }
 
