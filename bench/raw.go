@@ -60,7 +60,7 @@ func (r *raw) makeOne(ctx context.Context, w workspace.Workspace) error {
 	if err != nil {
 		return err
 	}
-	container, err := r.engine.CreateContainer(ctx, isolation.Container(w, r.installation, network, dir))
+	container, err := r.engine.CreateContainer(ctx, isolation.Container(w, engine.Image{}, r.installation, network, dir))
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type ResolverRoot interface {
 	BatchItem() BatchItemResolver
 	Container() ContainerResolver
 	ContainerExit() ContainerExitResolver
+	ContainerHealth() ContainerHealthResolver
 	EngineHealth() EngineHealthResolver
 	EnvironmentVariable() EnvironmentVariableResolver
 	Mutation() MutationResolver
@@ -73,6 +74,9 @@ type ContainerResolver interface {
 }
 type ContainerExitResolver interface {
 	Signal(ctx context.Context, obj *workspace.Exit) (*string, error)
+}
+type ContainerHealthResolver interface {
+	LastOutput(ctx context.Context, obj *workspace.Health) (*string, error)
 }
 type EngineHealthResolver interface {
 	Name(ctx context.Context, obj *workspace.EngineHealth) (*string, error)
@@ -173,6 +177,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("CreateWorkspaceInput", ec.unmarshalInputCreateWorkspaceInput),
 			graphql.NewInputUnmarshaler("DeleteWorkspaceInput", ec.unmarshalInputDeleteWorkspaceInput),
 			graphql.NewInputUnmarshaler("EnvironmentVariableInput", ec.unmarshalInputEnvironmentVariableInput),
+			graphql.NewInputUnmarshaler("HealthCheckInput", ec.unmarshalInputHealthCheckInput),
 			graphql.NewInputUnmarshaler("LabelInput", ec.unmarshalInputLabelInput),
 			graphql.NewInputUnmarshaler("RecoveryPolicyInput", ec.unmarshalInputRecoveryPolicyInput),
 			graphql.NewInputUnmarshaler("ResourcesInput", ec.unmarshalInputResourcesInput),
@@ -437,6 +442,8 @@ func (ec *executionContext) childFields_Container(ctx context.Context, field gra
 		return ec.fieldContext_Container_uptime(ctx, field)
 	case "lastError":
 		return ec.fieldContext_Container_lastError(ctx, field)
+	case "health":
+		return ec.fieldContext_Container_health(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Container", field.Name)
 }
@@ -455,6 +462,20 @@ func (ec *executionContext) childFields_ContainerExit(ctx context.Context, field
 		return ec.fieldContext_ContainerExit_logTail(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ContainerExit", field.Name)
+}
+
+func (ec *executionContext) childFields_ContainerHealth(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "status":
+		return ec.fieldContext_ContainerHealth_status(ctx, field)
+	case "failingStreak":
+		return ec.fieldContext_ContainerHealth_failingStreak(ctx, field)
+	case "lastOutput":
+		return ec.fieldContext_ContainerHealth_lastOutput(ctx, field)
+	case "checkedAt":
+		return ec.fieldContext_ContainerHealth_checkedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ContainerHealth", field.Name)
 }
 
 func (ec *executionContext) childFields_CreateWorkspacePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -509,6 +530,22 @@ func (ec *executionContext) childFields_EnvironmentVariable(ctx context.Context,
 		return ec.fieldContext_EnvironmentVariable_secret(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EnvironmentVariable", field.Name)
+}
+
+func (ec *executionContext) childFields_HealthCheck(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "command":
+		return ec.fieldContext_HealthCheck_command(ctx, field)
+	case "interval":
+		return ec.fieldContext_HealthCheck_interval(ctx, field)
+	case "timeout":
+		return ec.fieldContext_HealthCheck_timeout(ctx, field)
+	case "startPeriod":
+		return ec.fieldContext_HealthCheck_startPeriod(ctx, field)
+	case "retries":
+		return ec.fieldContext_HealthCheck_retries(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type HealthCheck", field.Name)
 }
 
 func (ec *executionContext) childFields_Isolation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -629,6 +666,8 @@ func (ec *executionContext) childFields_RecoveryPolicy(ctx context.Context, fiel
 		return ec.fieldContext_RecoveryPolicy_backoff(ctx, field)
 	case "fallback":
 		return ec.fieldContext_RecoveryPolicy_fallback(ctx, field)
+	case "restartWhenUnhealthy":
+		return ec.fieldContext_RecoveryPolicy_restartWhenUnhealthy(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RecoveryPolicy", field.Name)
 }
@@ -875,6 +914,8 @@ func (ec *executionContext) childFields_Workspace(ctx context.Context, field gra
 		return ec.fieldContext_Workspace_isolation(ctx, field)
 	case "recoveryPolicy":
 		return ec.fieldContext_Workspace_recoveryPolicy(ctx, field)
+	case "healthCheck":
+		return ec.fieldContext_Workspace_healthCheck(ctx, field)
 	case "desiredState":
 		return ec.fieldContext_Workspace_desiredState(ctx, field)
 	case "status":
@@ -2756,6 +2797,38 @@ func (ec *executionContext) fieldContext_Container_lastError(_ context.Context, 
 	return graphql.NewScalarFieldContext("Container", field, true, true, "String")
 }
 
+func (ec *executionContext) _Container_health(ctx context.Context, field graphql.CollectedField, obj *workspace.Container) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Container_health(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Health, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *workspace.Health) graphql.Marshaler {
+			return ec.marshalOContainerHealth2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealth(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Container_health(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Container",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ContainerHealth(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _ContainerExit_code(ctx context.Context, field graphql.CollectedField, obj *workspace.Exit) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2869,6 +2942,98 @@ func (ec *executionContext) _ContainerExit_logTail(ctx context.Context, field gr
 }
 func (ec *executionContext) fieldContext_ContainerExit_logTail(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ContainerExit", field, false, false, "String")
+}
+
+func (ec *executionContext) _ContainerHealth_status(ctx context.Context, field graphql.CollectedField, obj *workspace.Health) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerHealth_status(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Status, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.HealthStatus) graphql.Marshaler {
+			return ec.marshalNHealthStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthStatus(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerHealth_status(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerHealth", field, false, false, "HealthStatus")
+}
+
+func (ec *executionContext) _ContainerHealth_failingStreak(ctx context.Context, field graphql.CollectedField, obj *workspace.Health) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerHealth_failingStreak(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FailingStreak, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerHealth_failingStreak(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerHealth", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ContainerHealth_lastOutput(ctx context.Context, field graphql.CollectedField, obj *workspace.Health) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerHealth_lastOutput(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ContainerHealth().LastOutput(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerHealth_lastOutput(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerHealth", field, true, true, "String")
+}
+
+func (ec *executionContext) _ContainerHealth_checkedAt(ctx context.Context, field graphql.CollectedField, obj *workspace.Health) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContainerHealth_checkedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CheckedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ContainerHealth_checkedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContainerHealth", field, false, false, "Time")
 }
 
 func (ec *executionContext) _CreateWorkspacePayload_workspace(ctx context.Context, field graphql.CollectedField, obj *model.WorkspacePayload) (ret graphql.Marshaler) {
@@ -3268,6 +3433,121 @@ func (ec *executionContext) _EnvironmentVariable_secret(ctx context.Context, fie
 }
 func (ec *executionContext) fieldContext_EnvironmentVariable_secret(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("EnvironmentVariable", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _HealthCheck_command(ctx context.Context, field graphql.CollectedField, obj *workspace.HealthCheck) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_HealthCheck_command(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Command, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_HealthCheck_command(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HealthCheck", field, false, false, "String")
+}
+
+func (ec *executionContext) _HealthCheck_interval(ctx context.Context, field graphql.CollectedField, obj *workspace.HealthCheck) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_HealthCheck_interval(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Interval, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Duration) graphql.Marshaler {
+			return ec.marshalNDuration2timeᚐDuration(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_HealthCheck_interval(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HealthCheck", field, false, false, "Duration")
+}
+
+func (ec *executionContext) _HealthCheck_timeout(ctx context.Context, field graphql.CollectedField, obj *workspace.HealthCheck) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_HealthCheck_timeout(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Timeout, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Duration) graphql.Marshaler {
+			return ec.marshalNDuration2timeᚐDuration(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_HealthCheck_timeout(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HealthCheck", field, false, false, "Duration")
+}
+
+func (ec *executionContext) _HealthCheck_startPeriod(ctx context.Context, field graphql.CollectedField, obj *workspace.HealthCheck) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_HealthCheck_startPeriod(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StartPeriod, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Duration) graphql.Marshaler {
+			return ec.marshalNDuration2timeᚐDuration(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_HealthCheck_startPeriod(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HealthCheck", field, false, false, "Duration")
+}
+
+func (ec *executionContext) _HealthCheck_retries(ctx context.Context, field graphql.CollectedField, obj *workspace.HealthCheck) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_HealthCheck_retries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Retries, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_HealthCheck_retries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HealthCheck", field, false, false, "Int")
 }
 
 func (ec *executionContext) _Isolation_level(ctx context.Context, field graphql.CollectedField, obj *isolation.Description) (ret graphql.Marshaler) {
@@ -5208,6 +5488,29 @@ func (ec *executionContext) _RecoveryPolicy_fallback(ctx context.Context, field 
 }
 func (ec *executionContext) fieldContext_RecoveryPolicy_fallback(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("RecoveryPolicy", field, false, false, "FallbackAction")
+}
+
+func (ec *executionContext) _RecoveryPolicy_restartWhenUnhealthy(ctx context.Context, field graphql.CollectedField, obj *workspace.RecoveryPolicy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RecoveryPolicy_restartWhenUnhealthy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RestartWhenUnhealthy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RecoveryPolicy_restartWhenUnhealthy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RecoveryPolicy", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _Resources_cpus(ctx context.Context, field graphql.CollectedField, obj *workspace.Resources) (ret graphql.Marshaler) {
@@ -7389,6 +7692,38 @@ func (ec *executionContext) fieldContext_Workspace_recoveryPolicy(_ context.Cont
 	return fc, nil
 }
 
+func (ec *executionContext) _Workspace_healthCheck(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Workspace_healthCheck(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.HealthCheck, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *workspace.HealthCheck) graphql.Marshaler {
+			return ec.marshalOHealthCheck2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthCheck(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Workspace_healthCheck(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Workspace",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_HealthCheck(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Workspace_desiredState(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9082,7 +9417,7 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 		asMap["start"] = true
 	}
 
-	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "recoveryPolicy", "start", "wait", "idempotencyKey"}
+	fieldsInOrder := [...]string{"name", "projectPath", "image", "command", "environment", "labels", "resources", "recoveryPolicy", "healthCheck", "start", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -9145,6 +9480,13 @@ func (ec *executionContext) unmarshalInputCreateWorkspaceInput(ctx context.Conte
 				return it, err
 			}
 			it.Policy = data
+		case "healthCheck":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("healthCheck"))
+			data, err := ec.unmarshalOHealthCheckInput2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthCheckInput(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.HealthCheck = data
 		case "start":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("start"))
 			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
@@ -9299,6 +9641,89 @@ func UnmarshalEnvironmentVariableInput(ctx context.Context, raw any) (workspace.
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputHealthCheckInput(ctx context.Context, obj any) (workspace.HealthCheckInput, error) {
+	var it workspace.HealthCheckInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["interval"]; !present {
+		asMap["interval"] = "PT30S"
+	}
+	if _, present := asMap["timeout"]; !present {
+		asMap["timeout"] = "PT30S"
+	}
+	if _, present := asMap["startPeriod"]; !present {
+		asMap["startPeriod"] = "PT0S"
+	}
+	if _, present := asMap["retries"]; !present {
+		asMap["retries"] = 3
+	}
+
+	fieldsInOrder := [...]string{"command", "interval", "timeout", "startPeriod", "retries"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "command":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("command"))
+			data, err := ec.unmarshalNString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Command = data
+		case "interval":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("interval"))
+			data, err := ec.unmarshalODuration2ᚖtimeᚐDuration(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Interval = data
+		case "timeout":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("timeout"))
+			data, err := ec.unmarshalODuration2ᚖtimeᚐDuration(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Timeout = data
+		case "startPeriod":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("startPeriod"))
+			data, err := ec.unmarshalODuration2ᚖtimeᚐDuration(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.StartPeriod = data
+		case "retries":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("retries"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Retries = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalHealthCheckInput unmarshals raw into the HealthCheckInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalHealthCheckInput(ctx context.Context, raw any) (workspace.HealthCheckInput, error) {
+	var out workspace.HealthCheckInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "HealthCheckInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputLabelInput(ctx context.Context, obj any) (workspace.Label, error) {
 	var it workspace.Label
 	if obj == nil {
@@ -9359,7 +9784,7 @@ func (ec *executionContext) unmarshalInputRecoveryPolicyInput(ctx context.Contex
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"maxRetries", "backoff", "fallback"}
+	fieldsInOrder := [...]string{"maxRetries", "backoff", "fallback", "restartWhenUnhealthy"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -9387,6 +9812,13 @@ func (ec *executionContext) unmarshalInputRecoveryPolicyInput(ctx context.Contex
 				return it, err
 			}
 			it.Fallback = data
+		case "restartWhenUnhealthy":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("restartWhenUnhealthy"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RestartWhenUnhealthy = data
 		}
 	}
 	return it, nil
@@ -10635,6 +11067,11 @@ func (ec *executionContext) _Container(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Container_lastError(ctx, field, obj)
 				})
+		case "health":
+			out.Values[i] = ec._Container_health(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -10687,6 +11124,55 @@ func (ec *executionContext) _ContainerExit(ctx context.Context, sel ast.Selectio
 		case "logTail":
 			out.Values[i] = ec._ContainerExit_logTail(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var containerHealthImplementors = []string{"ContainerHealth"}
+
+func (ec *executionContext) _ContainerHealth(ctx context.Context, sel ast.SelectionSet, obj *workspace.Health) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, containerHealthImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ContainerHealth")
+		case "status":
+			out.Values[i] = ec._ContainerHealth_status(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "failingStreak":
+			out.Values[i] = ec._ContainerHealth_failingStreak(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "lastOutput":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ContainerHealth_lastOutput(ctx, field, obj)
+				})
+		case "checkedAt":
+			out.Values[i] = ec._ContainerHealth_checkedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
@@ -10880,6 +11366,59 @@ func (ec *executionContext) _EnvironmentVariable(ctx context.Context, sel ast.Se
 			out.Values[i] = ec._EnvironmentVariable_secret(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var healthCheckImplementors = []string{"HealthCheck"}
+
+func (ec *executionContext) _HealthCheck(ctx context.Context, sel ast.SelectionSet, obj *workspace.HealthCheck) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, healthCheckImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("HealthCheck")
+		case "command":
+			out.Values[i] = ec._HealthCheck_command(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "interval":
+			out.Values[i] = ec._HealthCheck_interval(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "timeout":
+			out.Values[i] = ec._HealthCheck_timeout(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "startPeriod":
+			out.Values[i] = ec._HealthCheck_startPeriod(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "retries":
+			out.Values[i] = ec._HealthCheck_retries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -11504,6 +12043,11 @@ func (ec *executionContext) _RecoveryPolicy(ctx context.Context, sel ast.Selecti
 			}
 		case "fallback":
 			out.Values[i] = ec._RecoveryPolicy_fallback(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "restartWhenUnhealthy":
+			out.Values[i] = ec._RecoveryPolicy_restartWhenUnhealthy(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -12382,6 +12926,11 @@ func (ec *executionContext) _Workspace(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "healthCheck":
+			out.Values[i] = ec._Workspace_healthCheck(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "desiredState":
 			out.Values[i] = ec._Workspace_desiredState(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -13245,6 +13794,21 @@ func (ec *executionContext) marshalNFloat2float64(ctx context.Context, sel ast.S
 	return graphql.WrapContextMarshaler(ctx, res)
 }
 
+func (ec *executionContext) unmarshalNHealthStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthStatus(ctx context.Context, v any) (workspace.HealthStatus, error) {
+	tmp, err := model.UnmarshalString(v)
+	res := workspace.HealthStatus(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNHealthStatus2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthStatus(ctx context.Context, sel ast.SelectionSet, v workspace.HealthStatus) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "HealthStatus!")
+	}
+	return res
+}
+
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := model.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -13966,6 +14530,13 @@ func (ec *executionContext) marshalOContainerExit2ᚖgithubᚗcomᚋaicliᚋaicl
 	return ec._ContainerExit(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalOContainerHealth2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealth(ctx context.Context, sel ast.SelectionSet, v *workspace.Health) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ContainerHealth(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalODuration2ᚖtimeᚐDuration(ctx context.Context, v any) (*time.Duration, error) {
 	if v == nil {
 		return nil, nil
@@ -14035,6 +14606,21 @@ func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel as
 	_ = sel
 	res := graphql.MarshalFloatContext(*v)
 	return graphql.WrapContextMarshaler(ctx, res)
+}
+
+func (ec *executionContext) marshalOHealthCheck2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthCheck(ctx context.Context, sel ast.SelectionSet, v *workspace.HealthCheck) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._HealthCheck(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOHealthCheckInput2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐHealthCheckInput(ctx context.Context, v any) (*workspace.HealthCheckInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputHealthCheckInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalOID2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {

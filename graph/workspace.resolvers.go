@@ -30,6 +30,13 @@ func (r *containerExitResolver) Signal(ctx context.Context, obj *workspace.Exit)
 	return optional(obj.Signal()), nil
 }
 
+func (r *containerHealthResolver) LastOutput(ctx context.Context, obj *workspace.Health) (*string, error) {
+	if obj.CheckedAt == nil {
+		return nil, nil //nolint:nilnil // null is the answer
+	}
+	return &obj.Output, nil
+}
+
 func (r *environmentVariableResolver) Value(ctx context.Context, obj *workspace.EnvironmentVariable) (*string, error) {
 	if obj.Secret {
 		return nil, nil //nolint:nilnil // null is the answer
@@ -130,6 +137,8 @@ func (r *Resolver) Container() ContainerResolver { return &containerResolver{r} 
 
 func (r *Resolver) ContainerExit() ContainerExitResolver { return &containerExitResolver{r} }
 
+func (r *Resolver) ContainerHealth() ContainerHealthResolver { return &containerHealthResolver{r} }
+
 func (r *Resolver) EnvironmentVariable() EnvironmentVariableResolver {
 	return &environmentVariableResolver{r}
 }
@@ -139,6 +148,7 @@ func (r *Resolver) Workspace() WorkspaceResolver { return &workspaceResolver{r} 
 type (
 	containerResolver           struct{ *Resolver }
 	containerExitResolver       struct{ *Resolver }
+	containerHealthResolver     struct{ *Resolver }
 	environmentVariableResolver struct{ *Resolver }
 	workspaceResolver           struct{ *Resolver }
 )

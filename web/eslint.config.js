@@ -47,7 +47,9 @@ export default [
               'PageInfo',
               // Exception: values, parts of the one entity that holds them. They have no life of their own to be identified.
               'ContainerExit',
+              'ContainerHealth',
               'EnvironmentVariable',
+              'HealthCheck',
               'Isolation',
               'Label',
               'Quota',

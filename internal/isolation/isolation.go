@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -59,8 +60,8 @@ func Limits(r workspace.Resources) engine.Limits {
 	return engine.Limits{NanoCPUs: int64(r.Cpus * nanos), MemoryBytes: r.MemoryBytes, Pids: int64(r.Pids)}
 }
 
-// Container is the container of a workspace, on the network of that id, with the project directory that was checked.
-func Container(w workspace.Workspace, installation, networkID, project string) engine.ContainerSpec {
+// Container is the container of a workspace, made of that image, on the network of that id, with the project directory that was checked.
+func Container(w workspace.Workspace, image engine.Image, installation, networkID, project string) engine.ContainerSpec {
 	environment := make([]string, len(w.Environment))
 	for i, v := range w.Environment {
 		environment[i] = v.Name + "=" + v.Value
@@ -70,9 +71,40 @@ func Container(w workspace.Workspace, installation, networkID, project string) e
 		Hostname: Name(w.ID), WorkingDir: Target, NetworkID: networkID,
 		Mounts:       []engine.Mount{{Source: project, Target: Target}},
 		Limits:       Limits(w.Resources),
+		HealthCheck:  healthCheck(w, image),
 		Capabilities: slices.Clone(capabilities), NoNewPrivileges: true, Init: true,
 		LogMaxSize: logSize, LogMaxFiles: logFiles,
 	}
+}
+
+// startInterval is how often a health check runs at most while its container starts: Docker's own.
+const startInterval = 5 * time.Second
+
+// healthCheck is what the workspace says, or else the image: nil where that can stand as it is. An image whose checks would keep the engine busy has
+// them less often.
+func healthCheck(w workspace.Workspace, image engine.Image) *engine.HealthCheck {
+	if own := w.HealthCheck; own != nil {
+		if len(own.Command) == 0 {
+			return &engine.HealthCheck{Test: []string{"NONE"}}
+		}
+		return &engine.HealthCheck{
+			Test: append([]string{"CMD"}, own.Command...), Interval: own.Interval, Timeout: own.Timeout,
+			StartPeriod: own.StartPeriod, StartInterval: min(startInterval, own.Interval), Retries: own.Retries,
+		}
+	}
+	const least = workspace.MinHealthInterval
+	seldom := func(interval time.Duration) bool { return interval == 0 || interval >= least }
+	if image.HealthCheck == nil || seldom(image.HealthCheck.Interval) && seldom(image.HealthCheck.StartInterval) {
+		return nil
+	}
+	bounded := *image.HealthCheck
+	if !seldom(bounded.Interval) {
+		bounded.Interval = least
+	}
+	if !seldom(bounded.StartInterval) {
+		bounded.StartInterval = least
+	}
+	return &bounded
 }
 
 // Extra names the networks that a container is on besides its workspace's own, sorted.

@@ -2,9 +2,11 @@ package isolation_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -29,7 +31,7 @@ func enforced(spec engine.ContainerSpec) engine.Enforced {
 }
 
 func TestContainer(t *testing.T) {
-	spec := isolation.Container(w, "inst_1", "net", "/projects/p")
+	spec := isolation.Container(w, engine.Image{}, "inst_1", "net", "/projects/p")
 	t.Run("it is bounded, and keeps few capabilities and no way to more", func(t *testing.T) {
 		if spec.Limits != (engine.Limits{NanoCPUs: 1_500_000_000, MemoryBytes: 1 << 28, Pids: 99}) || !spec.NoNewPrivileges || !spec.Init || spec.LogMaxSize == "" || spec.LogMaxFiles == 0 {
 			t.Errorf("got %+v", spec)
@@ -54,17 +56,45 @@ func TestContainer(t *testing.T) {
 	})
 	t.Run("one workspace's capabilities can't be changed through another's", func(t *testing.T) {
 		spec.Capabilities[0] = "SYS_ADMIN"
-		if again := isolation.Container(w, "inst_1", "net", "/projects/p"); again.Capabilities[0] == "SYS_ADMIN" {
+		if again := isolation.Container(w, engine.Image{}, "inst_1", "net", "/projects/p"); again.Capabilities[0] == "SYS_ADMIN" {
 			t.Error("they share one list")
 		}
 	})
+}
+
+func TestHealthChecks(t *testing.T) {
+	check := func(interval, start time.Duration) *engine.HealthCheck {
+		return &engine.HealthCheck{Test: []string{"CMD-SHELL", "true"}, Interval: interval, StartInterval: start, Timeout: time.Hour, Retries: 9}
+	}
+	own := workspace.HealthCheck{Command: []string{"test", "-e", "ok"}, Interval: 2 * time.Second, Timeout: 3 * time.Second, StartPeriod: 4 * time.Second, Retries: 5}
+	seldom := own
+	seldom.Interval = time.Minute
+	for name, c := range map[string]struct {
+		own         *workspace.HealthCheck
+		image, want *engine.HealthCheck
+	}{
+		"none":                              {},
+		"the image's, which stays":          {image: check(time.Second, 0)},
+		"the image's with no times":         {image: check(0, 0)},
+		"the image's, too often":            {image: check(time.Millisecond, 0), want: check(time.Second, 0)},
+		"the image's, too often at first":   {image: check(time.Minute, time.Millisecond), want: check(time.Minute, time.Second)},
+		"one that is switched off":          {own: &workspace.HealthCheck{}, image: check(time.Millisecond, 0), want: &engine.HealthCheck{Test: []string{"NONE"}}},
+		"the workspace's in place of it":    {own: &own, image: check(time.Millisecond, time.Millisecond), want: &engine.HealthCheck{Test: []string{"CMD", "test", "-e", "ok"}, Interval: 2 * time.Second, StartInterval: 2 * time.Second, Timeout: 3 * time.Second, StartPeriod: 4 * time.Second, Retries: 5}},
+		"the workspace's, oftener at first": {own: &seldom, want: &engine.HealthCheck{Test: []string{"CMD", "test", "-e", "ok"}, Interval: time.Minute, StartInterval: 5 * time.Second, Timeout: 3 * time.Second, StartPeriod: 4 * time.Second, Retries: 5}},
+	} {
+		with := w
+		with.HealthCheck = c.own
+		if got := isolation.Container(with, engine.Image{HealthCheck: c.image}, "i", "n", "/p").HealthCheck; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+	}
 }
 
 // container is one that is as asked for.
 func container() engine.Container {
 	return engine.Container{
 		Summary:  engine.Summary{Networks: []engine.Attachment{{NetworkID: "n", NetworkName: isolation.Name(w.ID)}}},
-		Enforced: enforced(isolation.Container(w, "i", "n", "/p")),
+		Enforced: enforced(isolation.Container(w, engine.Image{}, "i", "n", "/p")),
 	}
 }
 

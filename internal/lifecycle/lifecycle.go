@@ -173,8 +173,11 @@ func (l *Lifecycle) lookUpImage(ctx context.Context, t task.Task, w workspace.Wo
 	if g != made && g != running || s.container != nil && !gone(s.container.State) {
 		return nil
 	}
-	_, err := l.engine.Image(ctx, workspace.ImageName(w.Image))
-	if s.image = err == nil; engine.Is(err, engine.KindNotFound) {
+	image, err := l.engine.Image(ctx, workspace.ImageName(w.Image))
+	if err == nil {
+		s.image = &image
+	}
+	if engine.Is(err, engine.KindNotFound) {
 		return nil
 	}
 	return err
@@ -370,12 +373,15 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 			if err = l.workspaces.CheckImage(w.Image); err == nil { // the rules may have changed since it was created
 				err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
 			}
+			if err == nil {
+				err = l.lookUpImage(ctx, t, w, &s)
+			}
 		case createNetwork:
 			network, err = l.createNetwork(ctx, w)
 		case connectNetwork:
 			err = l.engine.ConnectNetwork(ctx, network, target)
 		case createContainer:
-			id, err = l.createContainer(ctx, w, network)
+			id, err = l.createContainer(ctx, w, s.image, network)
 		case updateContainer:
 			if err = l.engine.UpdateContainer(ctx, target, isolation.Limits(w.Resources)); engine.Is(err, engine.KindUnsupported) {
 				l.log.WarnContext(ctx, "a container keeps the limits that it was made with", "workspace_id", w.ID, "error", err)
@@ -434,14 +440,19 @@ func (l *Lifecycle) subnets(ctx context.Context) (taken []netip.Prefix, err erro
 	return taken, err
 }
 
+var errImageGone = errors.New("the image was removed as soon as it was there")
+
 // createContainer is not cut either, once begun.
-func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, network string) (string, error) {
+func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, image *engine.Image, network string) (string, error) {
 	ctx = context.WithoutCancel(ctx)
 	project, err := l.project(ctx, w, l.projects.Make)
 	if err != nil {
 		return "", err
 	}
-	return l.engine.CreateContainer(ctx, isolation.Container(w, l.installation, network, project))
+	if image == nil {
+		return "", &engine.Error{Kind: engine.KindNotFound, Op: "create container", Subject: w.Image, Err: errImageGone}
+	}
+	return l.engine.CreateContainer(ctx, isolation.Container(w, *image, l.installation, network, project))
 }
 
 func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, id string) error {
@@ -465,7 +476,7 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{
 			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount, Extra: isolation.Extra(w, c.Summary),
+			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount, Extra: isolation.Extra(w, c.Summary), Health: health(*c),
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
 				Seccomp: string(c.Enforced.Seccomp), User: c.Enforced.User, Warnings: isolation.Compare(w, *c, s.mount),
@@ -473,6 +484,17 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 		}
 	}
 	return o
+}
+
+// health is what a container's health check says; nil where it has none that runs.
+func health(c engine.Container) *workspace.Health {
+	if c.Health == "" {
+		return nil
+	}
+	return &workspace.Health{
+		Status: workspace.HealthStatus(c.Health), FailingStreak: c.Checked.FailingStreak,
+		Output: workspace.CheckOutput(c.Checked.Output), CheckedAt: optional(c.Checked.At),
+	}
 }
 
 // errorOf is the engine's word on why a container did not start, without paths of the host.

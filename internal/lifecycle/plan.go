@@ -40,7 +40,7 @@ func (s step) String() string { return string(s.op) + " (" + s.why + ")" }
 
 // seen is what the engine has of a workspace.
 type seen struct {
-	image     bool // looked up only where a container has to be made
+	image     *engine.Image // looked up only where a container has to be made; nil: the engine does not have it
 	network   *engine.Network
 	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
 	container *engine.Container
@@ -67,6 +67,8 @@ func goalOf(t task.Task, desired workspace.DesiredState) goal {
 		return absent
 	case desired == workspace.WantDeleted:
 		return nothing
+	case t.Params.Halt:
+		return stopped
 	case desired == workspace.WantRunning && t.Type == task.Stop:
 		return nothing // a start was asked for since
 	case desired == workspace.WantRunning:
@@ -143,7 +145,7 @@ func gone(s engine.State) bool { return s == engine.Dead || s == engine.Removing
 
 // planMake makes a container and what it needs.
 func planMake(s seen) (steps []step) {
-	if !s.image {
+	if s.image == nil {
 		steps = append(steps, step{pullImage, "", "image missing"})
 	}
 	steps = append(steps, planNetwork(s)...)
@@ -161,10 +163,14 @@ func planRun(g goal, target, why string) []step {
 func planState(t task.Task, g goal, c engine.Container, network, limits []step) []step {
 	up := c.State == engine.Running || c.State == engine.Paused || c.State == engine.Restarting
 	switch {
+	case t.Params.Halt && c.Health != engine.Unhealthy: // it works again
+		return nil
 	case g == stopped && up:
 		return []step{{stopContainer, c.ID, "it is " + strings.ToLower(string(c.State))}}
 	case g != running:
 		return nil
+	case t.Params.Recovery && c.Health != engine.Unhealthy && c.State == engine.Running: // it works again, and is left to run
+		return append(network, limits...)
 	case t.Type == task.Restart && up && !restarted(c, t.Params.Before):
 		steps := append([]step{{stopContainer, c.ID, "it is to be restarted"}}, network...)
 		return append(append(steps, limits...), step{startContainer, c.ID, "it is to be restarted"})

@@ -39,6 +39,10 @@ func TestPlan(t *testing.T) {
 		s.container.Networks = nil
 		return s
 	}
+	healthy := func(h engine.HealthStatus, s seen) seen {
+		s.container.Health = h
+		return s
+	}
 	const up, down, gone = workspace.WantRunning, workspace.WantStopped, workspace.WantDeleted
 	for _, c := range []struct {
 		name    string
@@ -48,8 +52,8 @@ func TestPlan(t *testing.T) {
 		want    string
 	}{
 		{"a creation from nothing", task.Create, up, seen{}, "pull image (image missing)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
-		{"a creation that is not to start", task.Create, down, seen{image: true}, "create network (no network)\ncreate container (no container)"},
-		{"a creation that was cut half way", task.Create, up, seen{image: true, network: network}, "create container (no container)\nstart container (the container is new)"},
+		{"a creation that is not to start", task.Create, down, seen{image: &engine.Image{}}, "create network (no network)\ncreate container (no container)"},
+		{"a creation that was cut half way", task.Create, up, seen{image: &engine.Image{}, network: network}, "create container (no container)\nstart container (the container is new)"},
 		{"a creation that was cut before the start", task.Create, up, have(engine.Created, time.Time{}), "start container (it is created)"},
 		{"a creation that ran already", task.Create, up, have(engine.Running, asked), ""},
 		{"a start of what exited", task.Start, up, have(engine.Exited, asked), "start container (it is exited)"},
@@ -77,13 +81,26 @@ func TestPlan(t *testing.T) {
 		{"a stop of what lost its network", task.Stop, down, without(have(engine.Running, asked)), "stop container (it is running)"},
 		{"a start beside a second network", task.Start, up, with(have(engine.Created, time.Time{})), "remove network (there is another one)\nstart container (it is created)"},
 		{"a sync beside a second network", task.Sync, down, with(have(engine.Exited, asked)), "remove network (there is another one)"},
-		{"a creation beside a network on other addresses", task.Create, up, without(with(seen{image: true})), "remove network (there is another one)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
+		{"a creation beside a network on other addresses", task.Create, up, without(with(seen{image: &engine.Image{}})), "remove network (there is another one)\ncreate network (no network)\ncreate container (no container)\nstart container (the container is new)"},
+		{"a recovery of what is unhealthy", task.Restart, up, healthy(engine.Unhealthy, have(engine.Running, before)), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
+		{"a recovery of what is healthy by now", task.Restart, up, healthy(engine.Healthy, have(engine.Running, before)), ""},
+		{"a recovery of what is yet to be checked", task.Restart, up, healthy(engine.HealthStarting, have(engine.Running, before)), ""},
+		{"a recovery of what was restarted and is unhealthy again", task.Restart, up, healthy(engine.Unhealthy, have(engine.Running, asked)), ""},
+		{"a recovery that was cut between stop and start", task.Restart, up, have(engine.Exited, before), "start container (it is exited)"},
+		{"a restart of what is unhealthy", task.Restart, up, healthy(engine.Unhealthy, have(engine.Running, before)), "stop container (it is to be restarted)\nstart container (it is to be restarted)"},
+		{"a recovery of what lost its network and is unhealthy", task.Sync, up, healthy(engine.Unhealthy, off(have(engine.Running, before))), "connect network (it is on no network)"},
+		{"a halt of what is unhealthy", task.Sync, up, healthy(engine.Unhealthy, have(engine.Running, before)), "stop container (it is running)"},
+		{"a halt of what is healthy by now", task.Sync, up, healthy(engine.Healthy, have(engine.Running, before)), ""},
+		{"a halt of what has ended by now", task.Sync, up, have(engine.Exited, before), ""},
+		{"a halt of what is gone by now", task.Sync, up, seen{network: network}, ""},
 		{"a deletion with a second network", task.Delete, gone, with(have(engine.Running, asked)), "remove container (the workspace is deleted)\nremove network (the workspace is deleted)\nremove network (there is another one)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := workspace.Workspace{DesiredState: c.desired, Spec: workspace.Spec{Resources: resources}}
 			var lines []string
-			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{Before: &before, Undo: strings.Contains(c.name, "cancelled")}}, w, c.seen) {
+			for _, s := range plan(task.Task{Type: c.typ, Params: task.Params{
+				Before: &before, Undo: strings.Contains(c.name, "cancelled"), Recovery: strings.HasPrefix(c.name, "a recovery"), Halt: strings.HasPrefix(c.name, "a halt"),
+			}}, w, c.seen) {
 				lines = append(lines, s.String())
 			}
 			if got := strings.Join(lines, "\n"); got != c.want {

@@ -261,7 +261,7 @@ func (m *Monitor) hint(e engine.Event) {
 		switch {
 		case e.Action == "die" && e.ExitCode != nil:
 			m.ends.add(id, workspace.End{ContainerID: e.ID, At: e.At.UTC(), Code: *e.ExitCode})
-		case !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_") && !strings.HasPrefix(e.Action, "health_status"):
+		case !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_"):
 			m.agenda.add(id, struct{}{})
 		}
 		return
@@ -314,7 +314,7 @@ func differs(w workspace.Workspace, l isolation.Listed) bool {
 	container := len(l.Containers) == 0
 	if c := have.Container; c != nil {
 		container = !c.Ending && slices.ContainsFunc(l.Containers, func(s engine.Summary) bool {
-			return s.ID == c.ID && workspace.ContainerState(s.State) == c.State && slices.Equal(isolation.Extra(w, s), c.Extra)
+			return s.ID == c.ID && workspace.ContainerState(s.State) == c.State && slices.Equal(isolation.Extra(w, s), c.Extra) && sameHealth(c.Health, s.Health)
 		})
 	}
 	network := len(l.Networks) == 0
@@ -324,6 +324,12 @@ func differs(w workspace.Workspace, l isolation.Listed) bool {
 		})
 	}
 	return !container || !network
+}
+
+// sameHealth compares health as far as a list tells it. A container that was paused is listed as unhealthy until it has been checked again, and so
+// looked at each time.
+func sameHealth(have *workspace.Health, listed engine.HealthStatus) bool {
+	return listed == "" || have != nil && have.Status == workspace.HealthStatus(listed)
 }
 
 func pause(ctx context.Context, d time.Duration) {

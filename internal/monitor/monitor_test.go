@@ -152,6 +152,9 @@ func (d *desk) Look(ctx context.Context, id string) error {
 			return err
 		}
 		seen.Container = &workspace.Container{ID: c.ID, State: workspace.ContainerState(c.State), StartedAt: &c.StartedAt}
+		if c.Health != "" {
+			seen.Container.Health = &workspace.Health{Status: workspace.HealthStatus(c.Health)}
+		}
 	}
 	if len(networks) > 0 {
 		seen.Network = &workspace.Network{ID: networks[0].ID}
@@ -208,7 +211,7 @@ func watchingThrough(t *testing.T, through func(*enginetest.Fake) engine.Engine,
 		r := &rig{T: t, desk: d, monitor: New(Options{Engine: asked, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
 		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		r.must(err)
-		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")})
+		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1"), HealthCheck: &engine.HealthCheck{Test: []string{"CMD", "check"}, Retries: 2}})
 		r.must(err)
 		r.must(fake.StartContainer(t.Context(), container))
 		d.all["ws_1"] = workspace.Workspace{ID: "ws_1"}
@@ -291,6 +294,40 @@ func TestMonitor(t *testing.T) {
 			r.engine.Exit(container, 3)
 			synctest.Wait()
 			if got := r.state("ws_1"); got != workspace.ContainerExited {
+				r.Errorf("got %q", got)
+			}
+		})
+	})
+	t.Run("what a container's checks come to is recorded at once, and each check is not", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			for _, c := range []struct {
+				passed bool
+				want   workspace.HealthStatus
+				looks  int
+			}{
+				{true, workspace.HealthHealthy, 1}, {true, workspace.HealthHealthy, 1}, {false, workspace.HealthHealthy, 1},
+				{false, workspace.HealthUnhealthy, 2}, {false, workspace.HealthUnhealthy, 2}, {true, workspace.HealthHealthy, 3},
+			} {
+				r.engine.Check(container, c.passed, "")
+				synctest.Wait()
+				if got := r.get("ws_1").Observed.Container.Health.Status; got != c.want || r.looked() != c.looks {
+					r.Errorf("got %q after %d looks, want %+v", got, r.looked(), c)
+				}
+			}
+			advance(resyncEvery)
+			if r.looked() != 3 {
+				r.Errorf("%d looks: what agrees is compared", r.looked())
+			}
+		})
+	})
+	t.Run("health that no event told of is found by the next comparison", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			r.engine.SetDown(true)
+			synctest.Wait()
+			r.engine.Check(container, true, "")
+			r.engine.SetDown(false)
+			advance(resyncEvery)
+			if got := r.get("ws_1").Observed.Container.Health.Status; got != workspace.HealthHealthy {
 				r.Errorf("got %q", got)
 			}
 		})

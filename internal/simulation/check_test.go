@@ -135,8 +135,9 @@ func (w *world) checkBatches() {
 }
 
 // runsMost is how often tasks may run of one workspace, once there are no faults any more, until it is as it is desired, besides those that
-// were live then: recovery once from what was done to it, and a SYNC of what has failed for good, each with one that settles a cancelled task.
-const runsMost = 4
+// were live then: recovery once from what was done to it and once from what its checks come to, and a SYNC of what has failed for good, each with one that settles a
+// cancelled task.
+const runsMost = 5
 
 // converge ends all faults, and holds that everything then becomes as it is desired, by itself but for what has failed for good and says so,
 // or was started by somebody else, which one SYNC sees to, and in a bounded number of runs. Rows, containers and networks agree one to one. Then faults go on.
@@ -147,6 +148,9 @@ func (w *world) converge() {
 		before[t.WorkspaceID]++
 	}
 	w.rest()
+	for range w.owners {
+		w.told = append(w.told, w.checkHealth())
+	}
 	w.advance(resync + time.Second) // what no event told of
 	w.rest()
 	for id, owner := range w.owners {
@@ -201,12 +205,12 @@ func (w *world) converge() {
 		if err != nil {
 			w.Fatal(err)
 		}
-		good := len(state) == 1 && has == 1 && state[0] == now.Observed.State()
+		good := len(state) == 1 && has == 1 && state[0] == seenOf(now)
 		switch now.DesiredState {
 		case workspace.WantRunning:
 			good = good && now.Status == workspace.Active
 		case workspace.WantStopped:
-			kept := len(state) == 1 && has <= 1 && state[0] == now.Observed.State() // a network that somebody removed is made again by the next start
+			kept := len(state) == 1 && has <= 1 && state[0] == seenOf(now) // a network that somebody removed is made again by the next start
 			good = (kept || len(state) == 0 && now.Observed.State() == workspace.NoContainer) && now.Status == workspace.Inactive
 		case workspace.WantDeleted:
 			good = false
@@ -215,7 +219,7 @@ func (w *world) converge() {
 			w.Errorf("the creation of %s was cancelled, and nothing else made it, but the engine has %v and %d networks of it; its tasks are\n%s", id, state, has, w.history(id))
 		}
 		if !good {
-			w.Errorf("%s is to be %s and is %s; the engine has %v and %d networks of it, and seen was %q; failure %+v", id, now.DesiredState, now.Status, state, has, now.Observed.State(), now.Failure)
+			w.Errorf("%s is to be %s and is %s; the engine has %v and %d networks of it, and seen was %v; failure %+v", id, now.DesiredState, now.Status, state, has, seenOf(now), now.Failure)
 		}
 	}
 	if len(containers) > 0 || len(networks) > 0 {
@@ -296,16 +300,30 @@ func (w *world) batchRuns() bool {
 	return len(running) > 0
 }
 
-// engineHas are the states of the containers, and the number of networks, of each workspace.
-func (w *world) engineHas() (containers map[string][]workspace.ContainerState, networks map[string]int) {
-	containers, networks = make(map[string][]workspace.ContainerState), make(map[string]int)
+// condition is what a container does and what its checks have come to.
+type condition struct {
+	state  workspace.ContainerState
+	health engine.HealthStatus
+}
+
+func seenOf(w workspace.Workspace) condition {
+	seen := condition{state: w.Observed.State()}
+	if c := w.Observed.Container; c != nil && c.Health != nil {
+		seen.health = engine.HealthStatus(c.Health.Status)
+	}
+	return seen
+}
+
+// engineHas are the conditions of the containers, and the number of networks, of each workspace.
+func (w *world) engineHas() (containers map[string][]condition, networks map[string]int) {
+	containers, networks = make(map[string][]condition), make(map[string]int)
 	list, err := w.fake.Containers(w.Context(), isolation.Installation(installation))
 	if err != nil {
 		w.Fatal(err)
 	}
 	for _, c := range list {
 		id := c.Labels[engine.LabelWorkspace]
-		containers[id] = append(containers[id], workspace.ContainerState(c.State))
+		containers[id] = append(containers[id], condition{workspace.ContainerState(c.State), c.Health})
 	}
 	nets, err := w.fake.Networks(w.Context(), isolation.Installation(installation))
 	if err != nil {

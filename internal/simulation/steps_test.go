@@ -24,7 +24,7 @@ func (w *world) step() {
 		do     func() string
 	}{
 		{40, w.passTime}, {25, w.request}, {6, w.create}, {6, w.cancelTask}, {2, w.retryTask}, {3, w.startBatch}, {1, w.cancelBatch}, {1, w.retryBatch},
-		{3, w.update}, {4, w.meddle}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump}, {1, w.setClock},
+		{3, w.update}, {4, w.meddle}, {6, w.checkHealth}, {2, w.killServer}, {1, w.cutServer}, {1, w.freezeServer}, {1, w.engineAway}, {2, w.jump}, {1, w.setClock},
 	}
 	for _, k := range kinds {
 		total += k.weight
@@ -69,6 +69,10 @@ func (w *world) create() string {
 	}
 	owner := workspace.Actor{ID: []string{"ann", "bob"}[w.n(2)]}
 	in := workspace.CreateInput{Name: workspace.NewID("name"), Start: new(w.n(4) > 0)}
+	if w.n(3) > 0 { // what its checks come to is for checkHealth to say
+		in.HealthCheck = &workspace.HealthCheckInput{Command: []string{"check"}, Retries: new(1)}
+		in.Policy.RestartWhenUnhealthy = new(w.n(2) == 0)
+	}
 	r, err := w.any().Create(w.Context(), owner, in)
 	if err == nil {
 		w.owners[r.Workspace.ID] = owner
@@ -282,6 +286,17 @@ func (w *world) meddle() string {
 		ok = w.fake.RemoveNetwork(w.Context(), name) == nil
 	}
 	return fmt.Sprintf("%s %s behind the servers' backs (%t)", id, what, ok)
+}
+
+// checkHealth has a check of a container come to its end.
+func (w *world) checkHealth() string {
+	id, ok := pick(w, w.owners)
+	if !ok {
+		return "nothing to check"
+	}
+	passed := w.n(2) == 0
+	ok = w.fake.Check(isolation.Name(id), passed, "a check was here")
+	return fmt.Sprintf("%s is checked (%t), and well (%t)", id, ok, passed)
 }
 
 func (w *world) engineAway() string {

@@ -121,6 +121,7 @@ var allColumns = append([]column[workspaceRow]{
 	plain("memory_bytes", integer, func(r workspaceRow) any { return r.MemoryBytes }),
 	plain("pids", integer, func(r workspaceRow) any { return r.Pids }),
 	encoded("policy", func(r workspaceRow) any { return r.Policy }),
+	optional("health_check", func(r workspaceRow) *workspace.HealthCheck { return r.HealthCheck }),
 	optional("last_exit", func(r workspaceRow) *workspace.Exit { return r.LastExit }),
 	encoded("observed", func(r workspaceRow) any { return r.Observed }),
 }, stateColumns...)

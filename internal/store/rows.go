@@ -62,6 +62,7 @@ type workspaceRow struct {
 	Observed        workspace.Observed       `gorm:"serializer:json"`
 	LastExit        *workspace.Exit          `gorm:"serializer:json"`
 	Policy          workspace.RecoveryPolicy `gorm:"serializer:json"`
+	HealthCheck     *workspace.HealthCheck   `gorm:"serializer:json"`
 	Recovery        workspace.Recovery       `gorm:"serializer:json"`
 	Failure         *task.Failure            `gorm:"serializer:json"`
 	Status          string
@@ -83,7 +84,7 @@ func toWorkspaceRow(w workspace.Workspace) workspaceRow {
 		Command: nonNil(w.Command), Environment: nonNil(w.Environment), Labels: nonNil(w.Labels),
 		Cpus: w.Resources.Cpus, MemoryBytes: w.Resources.MemoryBytes, Pids: w.Resources.Pids,
 		DesiredState: string(w.DesiredState), AskedAt: zeroMicros(w.AskedAt), Observed: w.Observed, Failure: w.Failure,
-		LastExit: w.LastExit, Policy: w.Policy, Recovery: w.Recovery,
+		LastExit: w.LastExit, Policy: w.Policy, HealthCheck: w.HealthCheck, Recovery: w.Recovery,
 		Status: string(w.Status), StatusReason: w.StatusReason, StatusSince: toMicros(w.StatusSince),
 		ActiveTaskCount: w.ActiveTaskCount, CreatedAt: toMicros(w.CreatedAt), UpdatedAt: toMicros(w.UpdatedAt), Version: w.Version,
 	}
@@ -94,7 +95,7 @@ func (r workspaceRow) toWorkspace() workspace.Workspace {
 		ID: r.ID, OwnerID: r.OwnerID,
 		Spec: workspace.Spec{
 			Name: r.Name, ProjectPath: r.ProjectPath, Image: r.Image, Command: r.Command, Environment: r.Environment, Labels: r.Labels,
-			Resources: workspace.Resources{Cpus: r.Cpus, MemoryBytes: r.MemoryBytes, Pids: r.Pids}, Policy: r.Policy,
+			Resources: workspace.Resources{Cpus: r.Cpus, MemoryBytes: r.MemoryBytes, Pids: r.Pids}, Policy: r.Policy, HealthCheck: r.HealthCheck,
 		},
 		DesiredState: workspace.DesiredState(r.DesiredState), AskedAt: zeroTime(r.AskedAt), Observed: r.Observed, Failure: r.Failure,
 		LastExit: r.LastExit, Recovery: r.Recovery,

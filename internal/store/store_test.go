@@ -44,6 +44,7 @@ func create(ctx context.Context, db *store.DB, owner, name string, pool netip.Pr
 			Environment: []workspace.EnvironmentVariable{{Name: "A", Value: "b", Secret: true}},
 			Labels:      []workspace.Label{{Key: "team", Value: name}},
 			Resources:   workspace.Resources{Cpus: 0.5, MemoryBytes: 1 << 26, Pids: 64},
+			HealthCheck: &workspace.HealthCheck{Command: []string{"true"}, Interval: time.Second},
 		},
 	}
 	return db.Create(ctx, w, pool, func(d *workspace.Draft) {
@@ -80,8 +81,8 @@ func TestWorkspaces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := fmt.Sprintf("%+v", read), fmt.Sprintf("%+v", made.Workspace); got != want {
-				t.Errorf("read\n%s\nwant\n%s", got, want)
+			if !reflect.DeepEqual(read, made.Workspace) {
+				t.Errorf("read\n%+v\nwant\n%+v", read, made.Workspace)
 			}
 			if read.Status != workspace.Pending || read.Version != 1 || read.ActiveTaskCount != 1 || read.Subnet != "10.213.0.0/28" {
 				t.Errorf("got %s, version %d, %d tasks, subnet %s", read.Status, read.Version, read.ActiveTaskCount, read.Subnet)
@@ -126,9 +127,11 @@ func TestWorkspaces(t *testing.T) {
 					w.Spec = workspace.Spec{
 						Name: "Changed", ProjectPath: w.ProjectPath, Image: "other:1", Command: []string{"a", "b"}, Environment: []workspace.EnvironmentVariable{{Name: "A", Value: "1", Secret: true}},
 						Labels: []workspace.Label{{Key: "k", Value: "v"}}, Resources: workspace.Resources{Cpus: 2.5, MemoryBytes: 1 << 33, Pids: 7},
+						Policy:      workspace.RecoveryPolicy{MaxRetries: 2, Backoff: time.Second, Fallback: workspace.FallbackStop, RestartWhenUnhealthy: true},
+						HealthCheck: &workspace.HealthCheck{Command: []string{"test", "-e", "it's"}, Interval: time.Second, Timeout: time.Minute, StartPeriod: time.Hour, Retries: 4},
 					}
 					w.DesiredState, w.AskedAt, w.Failure = workspace.WantStopped, at, fail
-					w.Observed = workspace.Observed{Container: &workspace.Container{ID: "c", State: workspace.ContainerPaused, StartedAt: &at}}
+					w.Observed = workspace.Observed{Container: &workspace.Container{ID: "c", State: workspace.ContainerPaused, StartedAt: &at, Health: &workspace.Health{Status: workspace.HealthUnhealthy, FailingStreak: 2, Output: "a\x00b\u00e9", CheckedAt: &at, Since: &at, Before: time.Hour}}}
 				},
 				"the state alone": func(d *workspace.Draft) { d.Workspace.Failure, d.Workspace.DesiredState = nil, workspace.WantDeleted },
 				"a task": func(d *workspace.Draft) {

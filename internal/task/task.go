@@ -136,11 +136,16 @@ type Params struct {
 	Recovery bool `json:"recovery,omitempty"`
 	// Clear makes a SYNC remove the container and the network: what recovery that gave up falls back to.
 	Clear bool `json:"clear,omitempty"`
+	// Halt makes a SYNC stop the container if it is unhealthy still: what recovery that gave up falls back to when it is kept.
+	Halt bool `json:"halt,omitempty"`
 	// Slow says that a task of the quick lane was found to need what is slow: a SYNC that has to pull an image.
 	Slow bool `json:"slow,omitempty"`
 	// Lost is how often its lease has ended while it ran.
 	Lost int `json:"lost,omitempty"`
 }
+
+// FallsBack says that a SYNC does what recovery falls back to when it has given up.
+func (p Params) FallsBack() bool { return p.Clear || p.Halt }
 
 // Was is how a workspace was, in the words of whoever asked for the task.
 type Was struct {

@@ -89,12 +89,12 @@ func (s *Service) QueuePositions(ctx context.Context, ids []string) (map[string]
 func (s *Service) QueueDepth(ctx context.Context) (QueueDepth, error) { return s.store.QueueDepth(ctx) }
 
 // ContainerNow is the container of w as it is known now; nil when there is none. While the engine cannot be asked, its state is
-// ContainerUnknown and Error says why.
+// ContainerUnknown, its health is not known, and Error says why.
 func (s *Service) ContainerNow(w Workspace) *Container {
 	c := w.Observed.Container
 	if h := s.Engine(); c != nil && h.Status != EngineHealthy {
 		unknown := *c
-		unknown.State, unknown.Error = ContainerUnknown, h.LastError
+		unknown.State, unknown.Error, unknown.Health = ContainerUnknown, h.LastError, nil
 		return &unknown
 	}
 	return c

@@ -14,6 +14,8 @@ type RecoveryPolicy struct {
 	MaxRetries int            `json:"maxRetries"`
 	Backoff    time.Duration  `json:"backoff"` // before the first try; it doubles with each
 	Fallback   FallbackAction `json:"fallback"`
+	// RestartWhenUnhealthy has what runs and is unhealthy recovered from like an end.
+	RestartWhenUnhealthy bool `json:"restartWhenUnhealthy,omitempty"`
 }
 
 // FallbackAction is what is done when recovery gives up. The workspace is FAILED then.
@@ -29,7 +31,7 @@ const (
 const (
 	// backoffMost caps the wait between two tries.
 	backoffMost = 5 * time.Minute
-	// ranWell is how long a container has run when the tries before are forgiven.
+	// ranWell is how long a container has run, or been healthy, when the tries before are forgiven.
 	ranWell = 2 * time.Minute
 )
 
@@ -90,6 +92,12 @@ func (d *Draft) Observe(seen Observed) error {
 	if seen.Serial != w.Observed.Serial {
 		return ErrStale
 	}
+	if c, before := seen.Container, w.Observed.Container; c != nil && c.Health != nil {
+		if before == nil || before.ID != c.ID || !reflect.DeepEqual(before.StartedAt, c.StartedAt) {
+			before = &Container{} // of another run
+		}
+		c.Health.after(before.Health)
+	}
 	tail := seen.Tail
 	if seen.Tail = nil; !reflect.DeepEqual(seen, w.Observed) {
 		seen.Serial++
@@ -122,7 +130,7 @@ func (d *Draft) heed() {
 		return
 	}
 	w.Failure = nil
-	if verb, _ := ailment(w.Observed); verb == "" {
+	if verb, _ := ailment(*w); verb == "" {
 		w.Recovery.GaveUp = false // somebody else has seen to it
 	}
 }
@@ -145,6 +153,7 @@ func (d *Draft) End(e End) bool {
 		return false // it is known, or that it ran is not, or what was seen since counts
 	}
 	ended := *c
+	ended.Health = nil
 	ended.State, ended.FinishedAt, ended.ExitCode, ended.Ending = ContainerExited, &e.At, e.Code, true
 	w.Observed.Container = &ended
 	w.Observed.Serial++
@@ -154,7 +163,7 @@ func (d *Draft) End(e End) bool {
 	return true
 }
 
-// ailment is the table of what recovery does about what was seen, while it should run. No verb: nothing is wrong, or the engine is at it.
+// ailment is the table of what recovery does about what was seen of w, while it should run. No verb: nothing is wrong, or the engine is at it.
 //
 //	container                    network          verb
 //	none, dead                   any              RECREATE
@@ -162,9 +171,11 @@ func (d *Draft) End(e End) bool {
 //	exited, and ending           any              none
 //	paused                       any              SYNC, which lets it go on
 //	running                      gone, or off it  SYNC, which makes and connects it
+//	running, unhealthy           on it            RESTART, where the policy says so
 //	running                      on it            none
 //	restarting, being removed    any              none
-func ailment(o Observed) (verb task.Type, why string) {
+func ailment(w Workspace) (verb task.Type, why string) {
+	o := w.Observed
 	switch o.State() {
 	case NoContainer:
 		return task.Recreate, "The container is gone: something outside this server removed it."
@@ -184,6 +195,8 @@ func ailment(o Observed) (verb task.Type, why string) {
 			return task.Sync, "The network is gone: something outside this server removed it."
 		case o.Detached:
 			return task.Sync, "The container was taken off its network outside this server."
+		case o.Unhealthy() && w.Policy.RestartWhenUnhealthy:
+			return task.Restart, whyUnhealthy(o)
 		}
 	default: // the engine is at it
 	}
@@ -197,7 +210,7 @@ func (d *Draft) recover() {
 	if w.DesiredState != WantRunning || d.Removed || len(d.Live) > 0 || w.Failure != nil || w.Recovery.GaveUp {
 		return
 	}
-	verb, why := ailment(w.Observed)
+	verb, why := ailment(*w)
 	if verb == "" {
 		return
 	}
@@ -209,7 +222,7 @@ func (d *Draft) recover() {
 	if exit != nil {
 		why = "The container " + exit.String() + "."
 	}
-	if wellSince(*r, exit, d.now) {
+	if wellSince(*w, verb, exit, d.now) {
 		r.Tries = 0
 	}
 	if r.Tries >= w.Policy.MaxRetries {
@@ -226,26 +239,43 @@ func (d *Draft) recover() {
 		r.Restarts++
 	}
 	r.At = d.now.Add(wait)
-	d.Enqueue(verb, "", task.Params{Recovery: true, Grace: defaultGrace})
+	params := task.Params{Recovery: true, Grace: defaultGrace}
+	if w.Observed.State() == ContainerRunning && verb == task.Restart {
+		params.Before = w.Observed.Container.StartedAt
+	}
+	d.Enqueue(verb, "", params)
 	t := &d.Live[len(d.Live)-1]
 	t.RunAt, t.MaxAttempts = r.At, 1 // each is one try
 }
 
-// wellSince reports whether it has run well since the last try.
-func wellSince(r Recovery, exit *Exit, now time.Time) bool {
-	if exit != nil {
+// wellSince reports whether w has run well since the last try.
+func wellSince(w Workspace, verb task.Type, exit *Exit, now time.Time) bool {
+	switch {
+	case exit != nil:
 		return exit.Ran >= ranWell
+	case verb == task.Restart && w.Observed.Unhealthy():
+		return w.Observed.Container.Health.Before >= ranWell
+	default:
+		return now.Sub(w.Recovery.At) >= ranWell
 	}
-	return now.Sub(r.At) >= ranWell
 }
 
-// giveUp ends recovery, and takes the fallback action. STOP and IGNORE have nothing to do about what does not run.
+// giveUp ends recovery, and takes the fallback action. IGNORE has nothing to do, and neither has STOP about what does not run, or runs without its
+// network and works.
 func (d *Draft) giveUp(why string) {
 	w := &d.Workspace
 	w.Recovery.GaveUp, w.Recovery.Why = true, why
-	if w.Policy.Fallback == FallbackRemove {
+	switch {
+	case w.Policy.Fallback == FallbackRemove:
 		d.Enqueue(task.Sync, "", task.Params{Clear: true})
+	case w.stopsUnhealthy():
+		d.Enqueue(task.Sync, "", task.Params{Halt: true, Grace: defaultGrace})
 	}
+}
+
+// stopsUnhealthy reports whether the fallback is to stop a container that runs and is unhealthy.
+func (w Workspace) stopsUnhealthy() bool {
+	return w.Policy.Fallback == FallbackStop && w.Policy.RestartWhenUnhealthy && w.Observed.Unhealthy()
 }
 
 // beginAnew forgets what recovery has tried, because somebody asked for something. joined: its try that waits is what does that.
@@ -297,7 +327,7 @@ func whyGivenUp(w Workspace) string {
 	done := map[FallbackAction]string{
 		FallbackStop: "the container is kept for a look", FallbackRemove: "its container and network are removed", FallbackIgnore: "all is left as it is",
 	}[w.Policy.Fallback]
-	if w.Status == Active && w.Policy.Fallback != FallbackRemove {
+	if w.Status == Active && w.Policy.Fallback != FallbackRemove && !w.stopsUnhealthy() {
 		done = "the container runs on as it is"
 	}
 	return fmt.Sprintf("%s Recovery gave up after %s: %s. Start, sync or delete the workspace.%s", w.Recovery.Why, count(w.Recovery.Tries, "try", "tries"), done, w.Recovery.lastFailure())

@@ -37,9 +37,32 @@ func TestAilment(t *testing.T) {
 			if c.state != NoContainer {
 				o.Container = &Container{State: c.state, Ending: c.ending}
 			}
-			if got, why := ailment(o); got != want || (why == "") != (want == "") {
+			if got, why := ailment(Workspace{Observed: o}); got != want || (why == "") != (want == "") {
 				t.Errorf("%s, network %s: got %q (%s), want %q", c.state, network, got, why, want)
 			}
+		}
+	}
+}
+
+func TestAilmentOfHealth(t *testing.T) {
+	for _, c := range []struct {
+		health HealthStatus
+		policy bool
+		state  ContainerState
+		net    *Network
+		want   task.Type
+	}{
+		{HealthUnhealthy, true, ContainerRunning, &Network{ID: "n"}, task.Restart},
+		{HealthUnhealthy, false, ContainerRunning, &Network{ID: "n"}, ""},
+		{HealthStarting, true, ContainerRunning, &Network{ID: "n"}, ""},
+		{HealthHealthy, true, ContainerRunning, &Network{ID: "n"}, ""},
+		{HealthUnhealthy, true, ContainerRunning, nil, task.Sync},
+		{HealthUnhealthy, true, ContainerPaused, &Network{ID: "n"}, task.Sync},
+		{HealthUnhealthy, true, ContainerRestarting, &Network{ID: "n"}, ""},
+	} {
+		w := Workspace{Spec: Spec{Policy: RecoveryPolicy{RestartWhenUnhealthy: c.policy}}, Observed: Observed{Network: c.net, Container: &Container{State: c.state, Health: &Health{Status: c.health}}}}
+		if got, why := ailment(w); got != c.want || (why == "") != (c.want == "") {
+			t.Errorf("%+v: got %q (%s)", c, got, why)
 		}
 	}
 }
@@ -113,9 +136,21 @@ func (p *patient) run(fails bool) {
 			o.Container = &Container{}
 		}
 		o.Container.State, o.Container.StartedAt = ContainerRunning, &at
+		if o.Container.Health != nil {
+			o.Container.Health = &Health{Status: HealthStarting}
+		}
 		o.Network, o.Detached = &Network{ID: "n"}, false
 	})
 	p.change(0, func(d *Draft) { d.Finish(d.Live[0].ID, task.Outcome{Status: task.Succeeded}) })
+}
+
+// health lets a check of the container end, and have come to that.
+func (p *patient) health(after time.Duration, status HealthStatus, streak int) {
+	p.Helper()
+	p.see(after, func(o *Observed) {
+		at := p.now
+		o.Container.Health = &Health{Status: status, FailingStreak: streak, CheckedAt: &at}
+	})
 }
 
 func (p *patient) is(status Status, reasons ...string) {

@@ -27,7 +27,8 @@ type CreateInput struct {
 	Labels      []Label
 	Resources   ResourcesInput
 	Policy      PolicyInput
-	Start       *bool // false: made, not started
+	HealthCheck *HealthCheckInput // nil: what the image says
+	Start       *bool             // false: made, not started
 	Wait        *time.Duration
 
 	IdempotencyKey *string
@@ -158,6 +159,8 @@ type PolicyInput struct {
 	MaxRetries *int
 	Backoff    *time.Duration
 	Fallback   *FallbackAction
+
+	RestartWhenUnhealthy *bool
 }
 
 // Update changes a workspace's name, labels, recovery policy and limits. New limits reach the container by a SYNC task.

@@ -102,7 +102,7 @@ func decideRestart(w Workspace, live []task.Task) Decision {
 func before(live, overtaken []task.Task) (last *task.Task, overtook bool) {
 	for i := len(live) - 1; i >= 0; i-- {
 		t := &live[i]
-		sync := t.Type == task.Sync && !t.Params.Undo && !t.Params.Clear
+		sync := t.Type == task.Sync && !t.Params.Undo && !t.Params.FallsBack()
 		switch {
 		case slices.ContainsFunc(overtaken, func(o task.Task) bool { return o.ID == t.ID }):
 			overtook = overtook || !sync
@@ -149,11 +149,11 @@ func starts(t task.Task) bool {
 // settles reports whether a task takes back what another one had begun, or looks what it has left. Nobody has asked for it, nothing overtakes it,
 // and it is not cancelled.
 func settles(t task.Task) bool {
-	return t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.Clear
+	return t.Type == task.Sync && t.RequestedBy == "" && !t.Params.Recovery && !t.Params.FallsBack()
 }
 
 // joinable reports whether a task does what it was asked for: not one that is being cancelled, nor one that takes back.
-func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo && !t.Params.Clear }
+func joinable(t task.Task) bool { return !t.Cancel && !t.Params.Undo && !t.Params.FallsBack() }
 
 // maxQueued bounds the live tasks of one owner: two batches of the largest size.
 const maxQueued = 2000

@@ -111,7 +111,7 @@ func factsOf(w Workspace, live []task.Task) Facts {
 		case t.Params.Recovery:
 			f.Recovering = true
 			continue
-		case t.Params.Clear:
+		case t.Params.FallsBack():
 			continue
 		}
 		switch t.Type {
@@ -137,16 +137,20 @@ func reasonOf(w Workspace, live []task.Task) *string {
 	case Recovering:
 		why = whyRecovering(w, live)
 	case Active:
-		verb, _ := ailment(w.Observed)
+		verb, _ := ailment(w)
 		switch {
 		case w.DesiredState == WantRunning && find(live, recovers) != nil:
 			why = whyRecovering(w, live)
+		case w.DesiredState == WantRunning && verb != "" && w.Failure == nil && w.Recovery.GaveUp:
+			why = whyGivenUp(w)
 		case w.DesiredState == WantRunning && verb != "" && len(live) == 0:
 			why = whyFailed(w)
 		case w.DesiredState == WantRunning && verb != "":
 			why = whyNotYet(w, live)
 		case w.DesiredState == WantStopped:
 			why = "It runs although it was stopped: something outside this server started it. Stop it again, or start it to keep it running."
+		case w.Observed.Unhealthy():
+			why = whyUnhealthy(w.Observed) + " Look at the output of the last one, then restart the workspace, or set restartWhenUnhealthy in its recovery policy."
 		}
 	case Inactive:
 		if w.Observed.State() == ContainerPaused {

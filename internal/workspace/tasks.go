@@ -33,8 +33,8 @@ func (s *Service) RetryTask(ctx context.Context, actor Actor, id string) (task.T
 	case t.Status != task.Failed:
 		return task.Task{}, conflict(fmt.Sprintf("Only a task that failed can be run again, and this one is %s.", t.Status))
 	}
-	if t.Params.Clear {
-		return task.Task{}, conflict("The task removed what recovery had given up, and cannot be run again by itself. Start, sync or delete the workspace.")
+	if t.Params.FallsBack() {
+		return task.Task{}, conflict("The task is what recovery fell back to when it gave up, and cannot be run again by itself. Start, sync or delete the workspace.")
 	}
 	params := task.Params{Grace: t.Params.Grace} // not Undo: by now it could take back what was asked for since
 	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params, Once{})

@@ -58,7 +58,7 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	spec := Spec{
 		Name: in.Name, ProjectPath: id, Image: s.config.DefaultImage, Command: keepAlive,
 		Environment: in.Environment, Labels: in.Labels,
-		Resources: in.Resources.over(s.defaultResources()), Policy: in.Policy.over(DefaultRecovery),
+		Resources: in.Resources.over(s.defaultResources()), Policy: in.Policy.over(DefaultRecovery), HealthCheck: in.HealthCheck.over(),
 	}
 	if in.Image != nil {
 		spec.Image = *in.Image
@@ -73,8 +73,8 @@ func (s *Service) newSpec(actor Actor, id string, in CreateInput) (Spec, error) 
 	spec.Name, nameErr = checkName(spec.Name)
 	spec.Labels, labelsErr = checkLabels(spec.Labels)
 	for _, err := range []error{
-		nameErr, checkPath(spec.ProjectPath), s.CheckImage(spec.Image), checkCommand(spec.Command), checkEnvironment(spec.Environment),
-		labelsErr, s.checkResources(in.Resources), checkPolicy(in.Policy),
+		nameErr, checkPath(spec.ProjectPath), s.CheckImage(spec.Image), checkCommand(spec.Command, "input", "command"), checkEnvironment(spec.Environment),
+		labelsErr, s.checkResources(in.Resources), checkPolicy(in.Policy), checkHealthCheck(spec.HealthCheck),
 	} {
 		if err != nil {
 			return Spec{}, err
@@ -111,6 +111,9 @@ func (in PolicyInput) over(have RecoveryPolicy) RecoveryPolicy {
 	}
 	if in.Fallback != nil {
 		have.Fallback = *in.Fallback
+	}
+	if in.RestartWhenUnhealthy != nil {
+		have.RestartWhenUnhealthy = *in.RestartWhenUnhealthy
 	}
 	return have
 }
@@ -171,18 +174,18 @@ func checkPath(p string) error {
 	return nil
 }
 
-func checkCommand(command []string) error {
+func checkCommand(command []string, field ...string) error {
 	if len(command) > maxArguments {
-		return badInput(fmt.Sprintf("The command may have at most %d words.", maxArguments), "input", "command")
+		return badInput(fmt.Sprintf("The command may have at most %d words.", maxArguments), field...)
 	}
 	total := 0
 	for i, word := range command {
 		if total += len(word); total > maxCommand {
-			return badInput(fmt.Sprintf("The command may have at most %d bytes in all.", maxCommand), "input", "command")
+			return badInput(fmt.Sprintf("The command may have at most %d bytes in all.", maxCommand), field...)
 		}
 		if len(word) > maxArgument || strings.ContainsRune(word, 0) || !utf8.ValidString(word) || i == 0 && word == "" {
 			return badInput(fmt.Sprintf("Each word of the command must be text of at most %d bytes, and the first must not be empty.", maxArgument),
-				"input", "command", strconv.Itoa(i))
+				append(field, strconv.Itoa(i))...)
 		}
 	}
 	return nil

@@ -46,6 +46,7 @@ type Spec struct {
 	Labels      []Label
 	Resources   Resources
 	Policy      RecoveryPolicy
+	HealthCheck *HealthCheck // nil: what the image says
 }
 
 // EnvironmentVariable is one variable of the container. The value of a secret one is never shown.
@@ -134,7 +135,9 @@ type Container struct {
 	// Ending: an event told of its end, and how it ended is not known in full before it is looked at.
 	Ending bool   `json:"ending,omitempty"`
 	Error  string `json:"error,omitempty"` // the engine's own word
-	Mount  Mount  `json:"mount,omitempty"` // since StartedAt; empty while it does not run
+	// Health is nil while it does not run, and where it is not checked. What is not its status may be of any look since that began.
+	Health *Health `json:"health,omitempty"`
+	Mount  Mount   `json:"mount,omitempty"` // since StartedAt; empty while it does not run
 	// Extra are the names of the networks that it is on besides its own, sorted.
 	Extra    []string `json:"extra,omitempty"`
 	Enforced Enforced `json:"enforced"`
