@@ -529,6 +529,9 @@ func (p projects) Mounted(owner, path, target string, c engine.Container) (same,
 	return p.Root.Mounted(owner, path, target, processOf(c))
 }
 
+// Begun looks at a container's first process, which is its init.
+func (projects) Begun(c engine.Container) (begun, known bool) { return processOf(c).Begun() }
+
 func processOf(c engine.Container) project.Process {
 	return project.Process{Container: c.ID, Pid: c.Pid}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -37,6 +38,8 @@ type Projects interface {
 	RemoveEmpty(owner, path string) error
 	// Mounted says whether a running container has exactly that directory mounted at target; known, whether that could be told.
 	Mounted(owner, path, target string, c engine.Container) (same, known bool, err error)
+	// Begun says whether the init of a running container has begun its command; known, whether that could be told, which it cannot of one that has ended.
+	Begun(c engine.Container) (begun, known bool)
 }
 
 // Lifecycle runs tasks against an engine.
@@ -48,7 +51,8 @@ type Lifecycle struct {
 	log          *slog.Logger
 	looks        turns
 	pulls        pulls
-	working      sync.Map // workspaces that a task is at, by id
+	working      sync.Map    // workspaces that a task is at, by id
+	blind        atomic.Bool // what runs cannot be looked into: the engine is on another machine, or the server may not
 }
 
 // New makes a lifecycle for the containers of one installation.
@@ -237,7 +241,7 @@ func (l *Lifecycle) see(ctx context.Context, id string, foreign bool) (s seen, e
 	if err != nil {
 		return s, err
 	}
-	if s, err = l.observe(ctx, w); err != nil {
+	if s, err = l.observeBegun(ctx, w); err != nil {
 		return s, err
 	}
 	s.foreign = foreign

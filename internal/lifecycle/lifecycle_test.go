@@ -30,6 +30,7 @@ type desk struct {
 	onRecord func()
 	released []string // subnets, by workspace
 	ends     []workspace.End
+	states   []workspace.ContainerState // as they were recorded, one after another
 }
 
 func (d *desk) Get(context.Context, string) (workspace.Workspace, error) { return d.w, nil }
@@ -43,6 +44,7 @@ func (d *desk) Record(_ context.Context, _ string, seen workspace.Observed) (wor
 	}
 	seen.Serial++
 	d.w.Observed = seen
+	d.states = append(d.states, seen.State())
 	return d.w, nil
 }
 
@@ -82,6 +84,8 @@ func (projects) RemoveEmpty(string, string) error    { return nil }
 func (projects) Mounted(string, string, string, engine.Container) (same, known bool, err error) {
 	return true, true, nil
 }
+
+func (projects) Begun(engine.Container) (begun, known bool) { return true, true }
 
 func TestAWorkspaceLives(t *testing.T) {
 	fake := enginetest.New()

@@ -33,8 +33,8 @@ func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *se
 	if c == nil || c.State != engine.Running && c.State != engine.Paused {
 		return nil
 	}
-	if was := w.Observed.Container; was != nil && was.ID == c.ID && was.Mount == workspace.MountVerified && was.StartedAt != nil && was.StartedAt.Equal(c.StartedAt) {
-		s.mount = was.Mount
+	if sameRun(w, *c) && w.Observed.Container.Mount == workspace.MountVerified {
+		s.mount = workspace.MountVerified
 		return nil
 	}
 	same, known, err := l.projects.Mounted(w.OwnerID, w.ProjectPath, isolation.Target, *c)
@@ -55,4 +55,10 @@ func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *se
 	}
 	s.container, s.tail, s.foreign = nil, nil, true
 	return nil
+}
+
+// sameRun reports whether a container is in the run in which it was last seen.
+func sameRun(w workspace.Workspace, c engine.Container) bool {
+	was := w.Observed.Container
+	return was != nil && was.ID == c.ID && was.StartedAt != nil && was.StartedAt.Equal(c.StartedAt)
 }

@@ -27,6 +27,8 @@ func (r *replaced) Mounted(string, string, string, engine.Container) (same, know
 	return r.same, r.known, nil
 }
 
+func (r *replaced) Begun(engine.Container) (begun, known bool) { return true, true }
+
 var errSwapped = &workspace.Error{Code: workspace.BadUserInput, Message: "The path goes through p, which is a link.", Field: []string{"input", "projectPath"}}
 
 // starting are the stories of tasks that start a container.

@@ -154,6 +154,8 @@ func (projects) Mounted(string, string, string, engine.Container) (same, known b
 	return true, true, nil
 }
 
+func (projects) Begun(engine.Container) (begun, known bool) { return true, true }
+
 // serve starts a server.
 func (w *world) serve() *server {
 	w.Helper()
