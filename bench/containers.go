@@ -22,7 +22,7 @@ const (
 	blocks    = 4
 	blockSize = 25
 	// mostTime bounds the server's time, as a multiple of the engine's alone.
-	mostTime = 1.15
+	mostTime = 1.35
 )
 
 // containers compares the time in which workspaces are created and started through the API with the time in which the same is made

@@ -197,9 +197,12 @@ func (s *server) mutate(ctx context.Context, verb string, input map[string]any) 
 	return err
 }
 
+// perWorkspace is far more than an engine takes that is slow: one on two cores was seen to make one container a second.
+const perWorkspace = 3 * time.Second
+
 // until waits until so many workspaces have a status; without one, until there are so many at all.
 func (s *server) until(ctx context.Context, status string, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience+time.Duration(n)*perWorkspace)
 	defer cancel()
 	filter := map[string]any{}
 	if status != "" {
