@@ -492,7 +492,7 @@ func TestHints(t *testing.T) {
 			{engine.Event{Kind: engine.ContainerObject, Action: "die", Labels: labels("ws_1")}, "ws_1", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "die", Labels: labels("ws_1"), ExitCode: new(0)}, "the end of ws_1", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "exec_start: sh", Labels: labels("ws_1")}, "", false},
-			{engine.Event{Kind: engine.ContainerObject, Action: "health_status: healthy", Labels: labels("ws_1")}, "", false},
+			{engine.Event{Kind: engine.ContainerObject, Action: "health_status: healthy", Labels: labels("ws_1")}, "ws_1", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "top", Labels: labels("ws_1")}, "", false},
 			{engine.Event{Kind: engine.NetworkObject, Action: "destroy", ID: "known"}, "ws_2", false},
 			{engine.Event{Kind: engine.NetworkObject, Action: "create", ID: "new"}, "", false},
