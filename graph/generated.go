@@ -366,6 +366,8 @@ func (ec *executionContext) childFields_BatchEdge(ctx context.Context, field gra
 
 func (ec *executionContext) childFields_BatchItem(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
+	case "id":
+		return ec.fieldContext_BatchItem_id(ctx, field)
 	case "workspaceId":
 		return ec.fieldContext_BatchItem_workspaceId(ctx, field)
 	case "workspace":
@@ -2167,6 +2169,29 @@ func (ec *executionContext) fieldContext_BatchEdge_node(_ context.Context, field
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _BatchItem_id(ctx context.Context, field graphql.CollectedField, obj *workspace.BatchItem) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BatchItem_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BatchItem_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BatchItem", field, true, false, "ID")
 }
 
 func (ec *executionContext) _BatchItem_workspaceId(ctx context.Context, field graphql.CollectedField, obj *workspace.BatchItem) (ret graphql.Marshaler) {
@@ -10807,6 +10832,11 @@ func (ec *executionContext) _BatchItem(ctx context.Context, sel ast.SelectionSet
 		switch field.Name {
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("BatchItem")
+		case "id":
+			out.Values[i] = ec._BatchItem_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "workspaceId":
 			out.Values[i] = ec._BatchItem_workspaceId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {

@@ -342,6 +342,12 @@ func TestBatches(t *testing.T) {
 		t.Helper()
 		return e.get(who, fmt.Sprintf(`mutation($id: ID!) { result: %sBatch(input: { id: $id }) { batch { status cancelled } userErrors { code field } } }`, verb), map[string]any{"id": id}, "result")
 	}
+	ids := func() any {
+		t.Helper()
+		return e.get(ann, `query($id: ID!) { batch(id: $id) { items(first: 10) { nodes { id } } } }`, map[string]any{"id": id}, "batch", "items", "nodes")
+	}
+	before := ids()
+	e.want(before, fmt.Sprintf("[map[id:%[1]s.%[2]s] map[id:%[1]s.%[3]s] map[id:%[1]s.%[4]s]]", id, two, his, one))
 	for _, verb := range []string{"cancel", "retry"} {
 		e.want(ask(bob, verb), "map[batch:<nil> userErrors:[map[code:NOT_FOUND field:[input id]]]]")
 	}
@@ -349,6 +355,7 @@ func TestBatches(t *testing.T) {
 	e.want(ask(ann, "cancel"), "map[batch:map[cancelled:2 status:CANCELLED] userErrors:[]]")
 	e.want(ask(ann, "cancel"), "map[batch:<nil> userErrors:[map[code:CONFLICT field:[input id]]]]")
 	e.want(ask(ann, "retry"), "map[batch:map[cancelled:0 status:RUNNING] userErrors:[]]")
+	e.want(ids(), fmt.Sprint(before)) // the same items
 	data, errs := e.ask(ann, `subscription($id: ID!) { batchProgress(id: $id) { status cancelled } }`, map[string]any{"id": id})
 	e.want(data+errs, `{"batchProgress":{"status":"CANCELLED","cancelled":2}}null`)
 }

@@ -65,8 +65,7 @@ export default [
               // Exception: readings and lines, told apart by what they belong to and when they were taken; never asked for again.
               'LogLine',
               'MetricsSample',
-              // Exception: identified by something else: an item by its batch and workspace, an event by its cursor.
-              'BatchItem',
+              // Exception: identified by something else: an event by its cursor.
               'WorkspaceEvent',
             ],
           },

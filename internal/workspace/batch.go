@@ -62,6 +62,9 @@ type BatchItem struct {
 	Failure     *task.Failure // why it did not succeed
 }
 
+// ID is the same for the same item for ever: a workspace is in a batch once.
+func (i BatchItem) ID() string { return i.BatchID + "." + i.WorkspaceID }
+
 // ErrNotNow is what the store says of an item that is not to begin: it has ended, or as many are under way as may be.
 var ErrNotNow = errors.New("the item of the batch does not begin now")
 
