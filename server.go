@@ -117,10 +117,33 @@ func command(ctx context.Context, args []string, out, problems io.Writer) int {
 func newLog(c config.Config, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(quiet{slog.NewJSONHandler(w, options)})
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(quiet{slog.NewTextHandler(w, options)})
 }
+
+// quiet leaves out what failed because the database is away: the store says so once, and whatever needs it is tried again.
+type quiet struct{ slog.Handler }
+
+// Handle is part of slog.Handler.
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	away := false
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		away = ok && workspace.CodeOf(err) == workspace.DatabaseLost
+		return !away
+	})
+	if away {
+		return nil
+	}
+	return q.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is part of slog.Handler.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup is part of slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 // Run prints a token.
 func (t *tokenCommand) Run(h *host) error {
@@ -313,6 +336,7 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 		return nil, err
 	}
 	s.closers = append(s.closers, db.Close)
+	db.UseLog(log)
 	if _, err = db.Migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -394,11 +418,7 @@ func (s *server) ready(ctx context.Context, db *store.DB) error {
 	if s.stopping.Load() {
 		return errStopping
 	}
-	if err := db.Ping(ctx); err != nil {
-		s.log.WarnContext(ctx, "the database does not answer", "error", err)
-		return errors.New("the database does not answer") // anybody may read this
-	}
-	return nil
+	return db.Ready(ctx)
 }
 
 // redeem gives a token for the code of the link.

@@ -133,7 +133,7 @@ func TestDocumentsThatTakeLongToValidateAreNot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			resp := e.respond(graphql.StartOperationTrace(auth.WithPrincipal(t.Context(), ann)), c.text, nil)
-			refused := len(resp.Errors) > 0 && resp.Errors[0].Extensions["code"] == workspace.QueryTooComplex
+			refused := len(resp.Errors) > 0 && resp.Errors[0].Extensions["code"] == string(workspace.QueryTooComplex)
 			if refused != c.refused {
 				t.Errorf("refused %t: %v", refused, resp.Errors)
 			}

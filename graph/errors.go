@@ -15,9 +15,17 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-// userError is the error that a user can put right; nil when err is none.
-func userError(err error) *workspace.Error {
+// shownError is the error that may be shown as it is; nil when err is none.
+func shownError(err error) *workspace.Error {
 	if e, ok := errors.AsType[*workspace.Error](err); ok && e.Code != workspace.Internal {
+		return e
+	}
+	return nil
+}
+
+// userError is the error that a user can put right; nil when err is none. The loss of the database stops the whole operation.
+func userError(err error) *workspace.Error {
+	if e := shownError(err); e != nil && e.Code != workspace.DatabaseLost {
 		return e
 	}
 	return nil
@@ -37,7 +45,7 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 	if e.Code == workspace.Internal && !errors.Is(err, errPanic) {
 		p.log.ErrorContext(ctx, "a field failed", "path", out.Path.String(), "error", err, "request_id", p.requestID(ctx))
 	}
-	extensions := map[string]any{"code": e.Code, "retryable": e.Retryable, "requestId": p.requestID(ctx)}
+	extensions := map[string]any{"code": string(e.Code), "retryable": e.Retryable, "requestId": p.requestID(ctx)}
 	if e.Field != nil {
 		extensions["field"] = e.Field
 	}
@@ -46,7 +54,7 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 
 // classify finds out what kind of error it is: the domain's, the GraphQL library's about the document, or a fault.
 func (presenter) classify(err error, shown *gqlerror.Error) workspace.Error {
-	if e := userError(err); e != nil {
+	if e := shownError(err); e != nil {
 		return *e
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

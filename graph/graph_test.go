@@ -239,7 +239,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	})
 	t.Run("who has not signed in sees nothing, whatever the transport let through", func(t *testing.T) {
 		resp := e.respond(graphql.StartOperationTrace(t.Context()), `{ viewer { id } }`, nil)
-		if resp.Data != nil || len(resp.Errors) != 1 || resp.Errors[0].Extensions["code"] != workspace.Unauthenticated {
+		if resp.Data != nil || len(resp.Errors) != 1 || resp.Errors[0].Extensions["code"] != string(workspace.Unauthenticated) {
 			t.Errorf("got %s, %v", resp.Data, resp.Errors)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -194,6 +195,9 @@ func TestConnectionsFail(t *testing.T) { //nolint:tparallel // its subtests have
 				if f.away && proxy == "engine" {
 					waitUntil(t, func() bool { return ann.engine() == "UNAVAILABLE" })
 				}
+				if f.away && proxy == "database" {
+					ann.lost()
+				}
 				failed := r.asMuchAs(ann, 12)
 				if f.away && proxy == "database" && failed == 0 {
 					t.Error("a database that is away was not missed")
@@ -216,7 +220,15 @@ func TestConnectionsFail(t *testing.T) { //nolint:tparallel // its subtests have
 	r.compare(rows)
 	t.Logf("asked for %v", r.done)
 	ann.deleteAll(slices.Collect(maps.Keys(rows)))
+	log := s.log.String()
+	away, back := strings.Count(log, "the database is away"), strings.Count(log, "the database is back")
+	if away == 0 || away != back || strings.Contains(log, "level=ERROR") {
+		t.Errorf("it told %d times of the database as away and %d times as back; errors: %q", away, back, errorLine.FindString(log))
+	}
 }
+
+// errorLine is an error in a log. A database that is away is none.
+var errorLine = regexp.MustCompile(`.*level=ERROR.*`)
 
 // asMuchAs asks for so many things, and says how many were not answered well.
 func (r *restless) asMuchAs(c *client, most int) (failed int) {

@@ -52,7 +52,10 @@ func Classify(err error) (task.Failure, task.Class) {
 	switch {
 	case isShown:
 		v, field = verdict{task.Permanent, shown.Code, shown.Message}, shown.Field
-		if shown.Retryable {
+		switch {
+		case shown.Code == workspace.DatabaseLost:
+			v.class = task.Wait
+		case shown.Retryable:
 			v.class = task.Transient
 		}
 	case errors.Is(err, task.ErrTimeout):

@@ -22,6 +22,40 @@ type silencer struct {
 
 	silent atomic.Bool
 	passes sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool // it lets nobody in
+	conns  []net.Conn
+}
+
+// cut ends all connections.
+func (s *silencer) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+	s.conns = nil
+}
+
+// close has it cut all connections and let nobody in, or let in again.
+func (s *silencer) close(closed bool) {
+	s.mu.Lock()
+	s.closed = closed
+	s.mu.Unlock()
+	if closed {
+		s.cut()
+	}
+}
+
+// enters notes a connection, unless it may not come in.
+func (s *silencer) enters(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.conns = append(s.conns, conn)
+	}
+	return !s.closed
 }
 
 func silence(t *testing.T, address string) *silencer {
@@ -36,6 +70,10 @@ func silence(t *testing.T, address string) *silencer {
 			client, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if !s.enters(client) {
+				_ = client.Close()
+				continue
 			}
 			server, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", address)
 			if err != nil {

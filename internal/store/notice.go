@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +26,7 @@ func (db *DB) Notify(ctx context.Context, ids []string) error {
 	for len(ids) > 0 {
 		n := min(len(ids), noticeMost)
 		if err := db.write.WithContext(ctx).Exec("SELECT pg_notify(?, ?)", channel, db.name+" "+strings.Join(ids[:n], " ")).Error; err != nil {
-			return fmt.Errorf("tell other servers: %w", err)
+			return wrap("tell other servers", err)
 		}
 		ids = ids[n:]
 	}
@@ -43,11 +42,11 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 	}
 	conn, err := pgx.ConnectConfig(ctx, db.server.Copy())
 	if err != nil {
-		return fmt.Errorf("listen to other servers: %w", err)
+		return wrap("listen to other servers", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen to other servers: %w", err)
+		return wrap("listen to other servers", err)
 	}
 	ready()
 	for {
@@ -56,7 +55,7 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("listen to other servers: %w", err)
+			return wrap("listen to other servers", err)
 		}
 		if from, ids, _ := strings.Cut(n.Payload, " "); from != db.name {
 			heard(strings.Fields(ids))

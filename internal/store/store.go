@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,7 @@ type DB struct {
 	clock   clock
 
 	finishes *finishes
+	outage   *outage
 }
 
 var _ workspace.Store = (*DB)(nil)
@@ -49,23 +51,24 @@ const (
 	// connections is the size of a pool of connections: a transaction is short, so a few serve many requests.
 	connections = 16
 	// sqliteBusy is how long a writer waits for another process.
-	sqliteBusy = 10 * time.Second
+	sqliteBusy = 5 * time.Second
 )
 
 // Open connects. It changes nothing but making SQLite's file; Migrate makes the tables.
 func Open(dialect Dialect, dsn string) (*DB, error) {
-	db := &DB{dialect: dialect, name: workspace.NewID("server_"), finishes: newFinishes()}
+	db := &DB{dialect: dialect, name: workspace.NewID("server_"), finishes: newFinishes(), outage: newOutage()}
 	config := &gorm.Config{TranslateError: true, Logger: logger.Discard, SkipDefaultTransaction: true}
 	var err error
 	switch dialect {
 	case Postgres:
-		if db.server, err = bounded(dsn); err != nil {
+		if db.server, err = bounded(dsn, db.outage); err != nil {
 			return nil, err
 		}
-		if db.write, err = open(postgres.New(postgres.Config{Conn: stdlib.OpenDB(*db.server, reuse()...)}), config, connections); err != nil {
+		conns := pool{stdlib.OpenDB(*db.server, db.outage.reuse()...), db.outage}
+		if db.write, err = open(postgres.New(postgres.Config{Conn: conns}), config, connections); err != nil {
 			return nil, err
 		}
-		db.read = db.write
+		db.read, db.outage.sign = db.write, db.sign
 	case SQLite:
 		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
 			return nil, fmt.Errorf("make the directory of the database: %w", err)
@@ -87,6 +90,7 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 	default:
 		return nil, fmt.Errorf("no such database dialect: %s", dialect)
 	}
+	db.outage.write = db.tryWriting
 	return db, nil
 }
 
@@ -112,6 +116,7 @@ func open(dialector gorm.Dialector, config *gorm.Config, most int) (*gorm.DB, er
 
 // Close lets go of the connections.
 func (db *DB) Close() error {
+	db.outage.close()
 	var errs []error
 	for _, g := range []*gorm.DB{db.write, db.read} {
 		if g == nil {
@@ -126,13 +131,45 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping asks whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
+// UseLog has it told there when the database is away, cannot be written, and is back.
+func (db *DB) UseLog(log *slog.Logger) {
+	db.outage.mu.Lock()
+	defer db.outage.mu.Unlock()
+	db.outage.log = log
+}
+
+var errNoAnswer = errors.New("the database does not answer")
+
+// Ready says why the database cannot be used, in words that anybody may read; nil when it can.
+func (db *DB) Ready(ctx context.Context) error {
+	if why := db.outage.state(); why != nil {
+		return why
+	}
 	pool, err := db.read.DB()
+	if err == nil {
+		err = pool.PingContext(ctx)
+	}
+	if err != nil {
+		return errNoAnswer
+	}
+	return nil
+}
+
+// sign asks PostgreSQL for a sign of life, on a connection of its own.
+func (db *DB) sign(ctx context.Context) error {
+	at := db.server.Copy()
+	at.Tracer = nil
+	conn, err := pgx.ConnectConfig(ctx, at)
 	if err != nil {
 		return err
 	}
-	return pool.PingContext(ctx)
+	_, err = conn.Exec(ctx, "SELECT 1")
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// tryWriting writes what is there.
+func (db *DB) tryWriting(ctx context.Context) error {
+	return db.transact(ctx, func(tx *gorm.DB) error { return tx.Exec("UPDATE installation SET id = id").Error })
 }
 
 // Describe names the database and its version, for example "PostgreSQL 15.18".
@@ -143,7 +180,7 @@ func (db *DB) Describe(ctx context.Context) (string, error) {
 	}
 	var version string
 	if err := db.read.WithContext(ctx).Raw(query).Scan(&version).Error; err != nil {
-		return "", fmt.Errorf("ask for the database's version: %w", err)
+		return "", wrap("ask for the database's version", err)
 	}
 	version, _, _ = strings.Cut(version, " ")
 	return name + " " + version, nil
@@ -193,7 +230,25 @@ func (db *DB) lockOwner(tx *gorm.DB, owner string) error {
 }
 
 func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
-	return db.write.WithContext(ctx).Transaction(fn, &sql.TxOptions{})
+	if err := db.outage.gate(); err != nil {
+		return err
+	}
+	ctx, w := waits(ctx, true)
+	defer w.end()
+	done := false
+	err := db.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		w.over()
+		err := fn(tx)
+		done = err == nil
+		return err
+	}, &sql.TxOptions{})
+	if err = w.why(err); err != nil && done {
+		err = fmt.Errorf("%w: %w", errUncommitted, err)
+	}
+	if db.dialect == SQLite { // PostgreSQL's driver has told
+		db.outage.heed(err)
+	}
+	return err
 }
 
 // forUpdate is what makes a SELECT lock its rows of a table.

@@ -295,11 +295,3 @@ func nameTaken(err error) error {
 	}
 	return err
 }
-
-// wrap says what was attempted, unless the error is one for the caller as it is.
-func wrap(attempt string, err error) error {
-	if err == nil || workspace.CodeOf(err) != workspace.Internal {
-		return err
-	}
-	return fmt.Errorf("%s: %w", attempt, err)
-}

@@ -140,8 +140,14 @@ func answer(w http.ResponseWriter, r *http.Request, mediaType string, resp *grap
 		refuse(w, r, http.StatusInternalServerError, internalFault)
 		return
 	}
-	status := http.StatusOK
-	if mediaType == graphqlType && resp.Data == nil {
+	status, nothing := http.StatusOK, resp.Data == nil || string(resp.Data) == "null"
+	switch lost := len(resp.Errors) > 0 && codeOf(resp.Errors[0]) == codeDatabaseLost; {
+	case lost && nothing:
+		w.Header().Set("Retry-After", retryAfter)
+		if mediaType == graphqlType {
+			status = http.StatusServiceUnavailable
+		}
+	case mediaType == graphqlType && resp.Data == nil:
 		status = statusOf(resp.Errors)
 	}
 	respond(w, status, mediaType, body)
@@ -152,15 +158,14 @@ func statusOf(errs gqlerror.List) int {
 	if len(errs) == 0 {
 		return http.StatusInternalServerError
 	}
-	code, _ := errs[0].Extensions["code"].(string)
-	switch code {
+	switch codeOf(errs[0]) {
 	case codeUnauthenticated:
 		return http.StatusUnauthorized
 	case codeForbidden:
 		return http.StatusForbidden
 	case codeRateLimited:
 		return http.StatusTooManyRequests
-	case codeCancelled:
+	case codeCancelled, codeDatabaseLost:
 		return http.StatusServiceUnavailable
 	case codeInternal:
 		return http.StatusInternalServerError
@@ -168,6 +173,14 @@ func statusOf(errs gqlerror.List) int {
 		return http.StatusBadRequest
 	}
 }
+
+func codeOf(err *gqlerror.Error) string {
+	code, _ := err.Extensions["code"].(string)
+	return code
+}
+
+// retryAfter is when to ask again that failed because the database is away, in seconds: it is found to be back within one.
+const retryAfter = "1"
 
 // defers finds @defer anywhere in a document. The executor would split the answer and hand us its first piece.
 func defers(doc *ast.QueryDocument) bool {

@@ -20,6 +20,7 @@ const (
 	codeBadUserInput    = "BAD_USER_INPUT"
 	codeRateLimited     = "RATE_LIMITED"
 	codeCancelled       = "CANCELLED"
+	codeDatabaseLost    = "DATABASE_UNAVAILABLE"
 	codeInternal        = "INTERNAL"
 )
 

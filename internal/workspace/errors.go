@@ -24,6 +24,7 @@ const (
 	ImageNotFound     Code = "IMAGE_NOT_FOUND"
 	Timeout           Code = "TIMEOUT"
 	Cancelled         Code = "CANCELLED"
+	DatabaseLost      Code = "DATABASE_UNAVAILABLE"
 	Internal          Code = "INTERNAL"
 )
 
@@ -53,6 +54,14 @@ func CodeOf(err error) Code {
 // ErrForeignMount is why a container was removed that had something else mounted than the directory of its project.
 var ErrForeignMount = &Error{Code: EngineError, Message: "The container had something else mounted than the project's directory, so it was removed. " +
 	"The directory, or one on the way to it, was replaced on the server. Have it put back, then start the workspace."}
+
+// What a caller is told when the database cannot be reached or written.
+var (
+	ErrDatabaseUnavailable = &Error{Code: DatabaseLost, Retryable: true, Message: "The database cannot be reached or cannot be written. Nothing was changed; ask again when it is back."}
+	// ErrDatabaseUncertain: it was lost while the change was being committed.
+	ErrDatabaseUncertain = &Error{Code: DatabaseLost, Retryable: true, Message: "The database was lost while the change was written, which may have been made or not. " +
+		"Look when it is back, or ask again with the same idempotency key."}
+)
 
 // errNotFound is the one answer for what does not exist and for what is somebody else's.
 func errNotFound(noun string, field ...string) *Error {

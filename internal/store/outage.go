@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The loss of the database is found out, told and ended in one place. A statement that fails as one does that cannot reach the database, or that has had no
+// answer for a while, is a reason to ask it for a sign of life, on a connection of its own. Where that does not come, the database is away: what is under
+// way is cut, what comes is refused at once, and the log has one line. It is asked again and again, and with the first answer it is back: connections from
+// before are dropped, and the log has another line. Likewise for one that answers and cannot be written, which reads are not kept from.
+
+const (
+	// silentMost is how long a statement may have no answer before the database is asked for a sign of life.
+	silentMost = time.Second
+	// signMost bounds that question, which needs some round trips, and so the time until a silent database is told as away.
+	signMost = 1500 * time.Millisecond
+	// askAgain is the time between two questions to a database that is away; the one before need not have ended.
+	askAgain = 300 * time.Millisecond
+	// signsMost bounds the questions under way: each ends within signMost.
+	signsMost = 5
+	// writeAgain is the time between two tries to write to a database that cannot be written.
+	writeAgain = 500 * time.Millisecond
+)
+
+// outage is what is known of the database as a whole.
+type outage struct {
+	sign  func(context.Context) error // asks it for a sign of life
+	write func(context.Context) error // tries to write
+
+	ctx  context.Context //nolint:containedctx // of all that asks, to the end of the store
+	end  context.CancelFunc
+	work sync.WaitGroup
+
+	mu       sync.Mutex
+	log      *slog.Logger
+	asking   bool // whether it is there
+	writing  bool // whether it can be written
+	away     error
+	full     error // why it cannot be written
+	epoch    int   // of connections: those of one before are not used again
+	underWay map[*pgx.Conn]struct{}
+}
+
+func newOutage() *outage {
+	o := &outage{log: slog.New(slog.DiscardHandler), underWay: make(map[*pgx.Conn]struct{})}
+	o.ctx, o.end = context.WithCancel(context.Background())
+	return o
+}
+
+func (o *outage) close() {
+	o.mu.Lock()
+	o.end() // nothing begins after that
+	o.mu.Unlock()
+	o.work.Wait()
+}
+
+// state is why the database cannot be used as a whole; nil when it can, as far as is known.
+func (o *outage) state() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.away != nil {
+		return o.away
+	}
+	return o.full
+}
+
+// gate refuses what needs a database that is away.
+func (o *outage) gate() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.away != nil {
+		return errAway
+	}
+	return nil
+}
+
+func (o *outage) now() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.epoch
+}
+
+// begin notes that a statement is under way on a connection, and done that it has ended.
+func (o *outage) begin(conn *pgx.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.underWay[conn] = struct{}{}
+}
+
+func (o *outage) done(conn *pgx.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.underWay, conn)
+}
+
+// heed takes in what became of a statement.
+func (o *outage) heed(err error) {
+	switch lossOf(err) {
+	case away:
+		o.doubt()
+	case unwritable:
+		o.stuck(err)
+	case noLoss, busy:
+	}
+}
+
+// doubt has the database asked for a sign of life, unless that is under way.
+func (o *outage) doubt() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sign == nil || o.asking || o.ctx.Err() != nil {
+		return
+	}
+	o.asking = true
+	o.work.Go(o.ask)
+}
+
+func (o *outage) ask() {
+	err := o.signed()
+	if err != nil && o.ctx.Err() == nil {
+		since := time.Now()
+		o.lost(err)
+		if o.await() {
+			o.back(time.Since(since))
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asking = false
+}
+
+func (o *outage) signed() error {
+	ctx, cancel := context.WithTimeout(o.ctx, signMost)
+	defer cancel()
+	return o.sign(ctx)
+}
+
+// lost cuts what is under way: its connections are closed, so that it fails at once.
+func (o *outage) lost(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = errNoAnswer
+	for conn := range o.underWay {
+		_ = conn.PgConn().Conn().Close() // whoever waits on it is told
+	}
+	o.log.Warn("the database is away: it is asked again and again, and requests are answered with DATABASE_UNAVAILABLE meanwhile", "reason", err.Error())
+}
+
+// await asks until there is an answer; false when the store is closed before.
+func (o *outage) await() bool {
+	ctx, cancel := context.WithCancel(o.ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	answered := make(chan struct{}, 1)
+	free := make(chan struct{}, signsMost)
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-answered:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-again.C:
+		}
+		select {
+		case free <- struct{}{}:
+		default:
+			continue
+		}
+		asking.Go(func() {
+			defer func() { <-free }()
+			if o.signed() != nil {
+				return
+			}
+			select {
+			case answered <- struct{}{}:
+			default: // another was first
+			}
+		})
+	}
+}
+
+func (o *outage) back(after time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = nil
+	o.epoch++
+	o.log.Info("the database is back", "away_for", after.Round(time.Millisecond))
+}
+
+// stuck notes that the database cannot be written, and tries until it can.
+func (o *outage) stuck(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || o.ctx.Err() != nil {
+		return
+	}
+	o.writing, o.full = true, errors.New("the database cannot be written")
+	o.log.Warn("the database cannot be written: it is tried again and again, and changes are answered with DATABASE_UNAVAILABLE meanwhile", "reason", err.Error())
+	o.work.Go(func() { o.tryWriting(time.Now()) })
+}
+
+func (o *outage) tryWriting(since time.Time) {
+	again := time.NewTicker(writeAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+		case <-o.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(o.ctx, signMost)
+		err := o.write(ctx)
+		cancel()
+		if lossOf(err) != noLoss {
+			continue
+		}
+		o.mu.Lock()
+		o.writing, o.full = false, nil
+		o.log.Info("the database can be written again", "not_for", time.Since(since).Round(time.Millisecond))
+		o.mu.Unlock()
+		return
+	}
+}
