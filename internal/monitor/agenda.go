@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // agenda is what is to be done for workspaces: each once, however many events tell of it, with what was told of it last. One that
@@ -44,6 +45,18 @@ func (a *agenda[T]) add(id string, told T) {
 	default:
 		a.put(id)
 	}
+}
+
+// again adds one after a while, unless it was told of since.
+func (a *agenda[T]) again(ctx context.Context, id string, told T, after time.Duration) {
+	time.AfterFunc(after, func() {
+		a.mu.Lock()
+		_, newer := a.told[id]
+		a.mu.Unlock()
+		if !newer && ctx.Err() == nil {
+			a.add(id, told)
+		}
+	})
 }
 
 func (a *agenda[T]) put(id string) {

@@ -48,7 +48,10 @@ const (
 	// doubtLimit bounds it when the event stream has broken, which an engine that answers late is no excuse for: it is told as away
 	// within two seconds, also while it starts, when its socket is there and nobody answers.
 	doubtLimit = 1500 * time.Millisecond
-	// learnAfter is the wait before everything is compared because an unknown network was told of: those of a burst are learnt at once.
+	// writeAgain is the wait before what could not be written is tried again.
+	writeAgain = time.Second
+	// learnAfter is the wait before everything is compared because an unknown network was told of: those of a burst are learnt at once. It is also that
+	// before a comparison for which the rows could not be read is made again.
 	learnAfter = time.Second
 	// overlap is how far back a reopened event stream begins before the last event: two of them may have come in either order.
 	overlap = time.Second
@@ -133,9 +136,14 @@ func (m *Monitor) lookAgain(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		// A look that fails is made up for by the next comparison: what it would have recorded still differs.
-		if err := m.Looker.Look(ctx, id); err != nil && ctx.Err() == nil {
+		// What was seen and cannot be written is looked at again until it can. Any other look that fails is made up for by the next comparison: what it would
+		// have recorded still differs.
+		err = m.Looker.Look(ctx, id)
+		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("look at a workspace", "workspace_id", id, "error", err)
+		}
+		if workspace.CodeOf(err) == workspace.DatabaseLost {
+			m.agenda.again(ctx, id, struct{}{}, writeAgain)
 		}
 		m.agenda.done(id)
 	}
@@ -148,8 +156,12 @@ func (m *Monitor) tellEnds(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if err := m.Looker.End(ctx, id, end); err != nil && ctx.Err() == nil {
+		err = m.Looker.End(ctx, id, end)
+		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("record the end of a container", "workspace_id", id, "error", err)
+		}
+		if workspace.CodeOf(err) == workspace.DatabaseLost {
+			m.ends.again(ctx, id, end, writeAgain)
 		}
 		m.agenda.add(id, struct{}{})
 		m.ends.done(id)
@@ -301,6 +313,7 @@ func (m *Monitor) compare(ctx context.Context) error {
 	if err != nil {
 		if ctx.Err() == nil {
 			m.Log.Error("compare workspaces with the engine", "error", err) // the database's fault, not the engine's
+			m.learn.Reset(learnAfter)
 		}
 		return nil // nobody knows what has no row
 	}

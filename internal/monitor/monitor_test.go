@@ -44,9 +44,10 @@ type desk struct {
 	looks  []string
 	health []workspace.EngineHealth
 	faults int // of Watch, still to come
+	lost   int // looks, ends and readings of all rows that the database is yet to fail
 
 	orphans []workspace.Orphan
-	lost    []workspace.Orphan // subnets that no row knows
+	subnets []workspace.Orphan // that no row knows
 }
 
 func (d *desk) RecordEngine(h workspace.EngineHealth) {
@@ -65,6 +66,9 @@ func (d *desk) RecordOrphans(found []workspace.Orphan) {
 
 // End does what the real one does, but where it keeps it.
 func (d *desk) End(_ context.Context, id string, e workspace.End) error {
+	if err := d.fails(); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	draft := workspace.NewDraft(d.all[id], nil, time.Now())
@@ -82,14 +86,14 @@ func (d *desk) listed() []workspace.Orphan {
 func (d *desk) LostSubnets(context.Context) ([]workspace.Orphan, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.lost, nil
+	return d.subnets, nil
 }
 
 func (d *desk) Discard(ctx context.Context, o workspace.Orphan) error {
 	if o.Kind == workspace.OrphanSubnet {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.lost = nil
+		d.subnets = nil
 		return nil
 	}
 	if o.Kind == workspace.OrphanContainer {
@@ -99,6 +103,9 @@ func (d *desk) Discard(ctx context.Context, o workspace.Orphan) error {
 }
 
 func (d *desk) Each(_ context.Context, visit func(workspace.Workspace) error) error {
+	if err := d.fails(); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, w := range d.all {
@@ -136,7 +143,21 @@ func (d *desk) Watch(ctx context.Context, _ workspace.Actor, id string) (<-chan 
 	return out, nil
 }
 
+// fails has the database fail, if it is to.
+func (d *desk) fails() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lost == 0 {
+		return nil
+	}
+	d.lost--
+	return workspace.ErrDatabaseUnavailable
+}
+
 func (d *desk) Look(ctx context.Context, id string) error {
+	if err := d.fails(); err != nil {
+		return err
+	}
 	containers, err := d.asked.Containers(ctx, labels(id))
 	if err != nil {
 		return err
@@ -353,6 +374,29 @@ func TestMonitor(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what cannot be written is looked at again until it can, long before the next comparison", func(t *testing.T) {
+		for name, happens := range map[string]func(r *rig, container string){
+			"an end":  func(r *rig, container string) { r.engine.Exit(container, 3) },
+			"a pause": func(r *rig, container string) { r.engine.Pause(container) },
+			"a sudden": func(r *rig, container string) {
+				r.engine.SetDown(true)
+				r.engine.Exit(container, 3)
+				r.engine.SetDown(false)
+			},
+		} {
+			watching(t, func(r *rig, container string) {
+				before := r.state("ws_1")
+				r.mu.Lock()
+				r.lost = 5
+				r.mu.Unlock()
+				happens(r, container)
+				advance(8 * time.Second)
+				if got := r.state("ws_1"); got == before {
+					r.Errorf("%s: it is still %q", name, got)
+				}
+			})
+		}
+	})
 	t.Run("an end that nobody could look at is found by the next comparison", func(t *testing.T) {
 		watching(t, func(r *rig, container string) {
 			r.must(r.engine.StopContainer(r.Context(), container, 0))
@@ -448,7 +492,7 @@ func TestOrphans(t *testing.T) {
 		}
 		r.engine.Twin(engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.32/28", Labels: labels("ws_1")})
 		r.mu.Lock()
-		r.lost = []workspace.Orphan{{Kind: workspace.OrphanSubnet, ID: "10.213.0.48/28", WorkspaceID: "ws_3"}}
+		r.subnets = []workspace.Orphan{{Kind: workspace.OrphanSubnet, ID: "10.213.0.48/28", WorkspaceID: "ws_3"}}
 		r.mu.Unlock()
 
 		advance(resyncEvery + time.Second)
