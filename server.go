@@ -169,7 +169,10 @@ func (*migrateCommand) Run(h *host) error {
 	if err != nil {
 		return err
 	}
-	steps, err := db.Migrate(h.ctx)
+	steps := 0
+	if err = db.Own(); err == nil {
+		steps, err = db.Migrate(h.ctx)
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -337,6 +340,9 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 	}
 	s.closers = append(s.closers, db.Close)
 	db.UseLog(log)
+	if err := db.Own(); err != nil {
+		return nil, err
+	}
 	if _, err = db.Migrate(ctx); err != nil {
 		return nil, err
 	}

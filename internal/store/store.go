@@ -43,6 +43,9 @@ type DB struct {
 
 	finishes *finishes
 	outage   *outage
+
+	file  string   // of SQLite
+	owned *os.File // the lock on it; nil: none was taken
 }
 
 var _ workspace.Store = (*DB)(nil)
@@ -70,6 +73,7 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 		}
 		db.read, db.outage.sign = db.write, db.sign
 	case SQLite:
+		db.file = dsn
 		if err := os.MkdirAll(filepath.Dir(dsn), 0o700); err != nil {
 			return nil, fmt.Errorf("make the directory of the database: %w", err)
 		}
@@ -127,6 +131,9 @@ func (db *DB) Close() error {
 			err = pool.Close()
 		}
 		errs = append(errs, err)
+	}
+	if db.owned != nil {
+		errs = append(errs, db.owned.Close())
 	}
 	return errors.Join(errs...)
 }
