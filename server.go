@@ -60,7 +60,9 @@ type serveCommand struct{}
 // Help lists the variables of the environment.
 func (*serveCommand) Help() string { return config.Help() }
 
-type migrateCommand struct{}
+type migrateCommand struct {
+	Status bool `help:"Only say which step the database is at and which one this version knows; also beside a running server."`
+}
 
 type doctorCommand struct {
 	Orphans bool `help:"List also the containers, networks and subnets of this installation that no workspace knows of."`
@@ -163,20 +165,26 @@ func (t *tokenCommand) Run(h *host) error {
 	return err
 }
 
-// Run migrates.
-func (*migrateCommand) Run(h *host) error {
+// Run migrates, or says what there would be to do.
+func (m *migrateCommand) Run(h *host) error {
 	db, err := store.Open(store.Dialect(h.config.Database.Dialect), h.config.Database.DSN.Reveal())
 	if err != nil {
 		return err
 	}
-	steps := 0
-	if err = db.Own(); err == nil {
+	said := ""
+	if m.Status {
+		var at, known int64
+		at, known, err = db.MigrationStatus(h.ctx)
+		said = fmt.Sprintf("The database is at step %d, and this version knows %d.", at, known)
+	} else if err = db.Own(); err == nil {
+		var steps int
 		steps, err = db.Migrate(h.ctx)
+		said = fmt.Sprintf("The database is up to date (%d steps were taken).", steps)
 	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(h.out, "The database is up to date (%d steps were taken).\n", steps)
+	_, err = fmt.Fprintln(h.out, said)
 	return err
 }
 

@@ -7,3 +7,8 @@ import "embed"
 //
 //go:embed postgres/*.sql sqlite/*.sql
 var FS embed.FS
+
+// Columns are what the tables have once all steps are taken, on both dialects: table.column, one a line.
+//
+//go:embed columns.txt
+var Columns string

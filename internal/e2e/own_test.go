@@ -23,6 +23,9 @@ func TestOneServerADataDirectory(t *testing.T) {
 	}
 	refused("a second server", "serve")
 	refused("a migration", "migrate")
+	if out, code := h.run("migrate", "--status"); code != 0 || !strings.Contains(out, "The database is at step ") {
+		t.Errorf("the status: code %d\n%s", code, out)
+	}
 	if err := unix.Kill(s.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

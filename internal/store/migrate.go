@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -20,14 +21,65 @@ import (
 // for each other; on SQLite the file's write lock makes them.
 func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	err = db.withMigrations(func(p *goose.Provider) error {
+		at, known, err := p.GetVersions(ctx)
+		if err == nil && at > known {
+			return fmt.Errorf("it is at step %d and this version of the server knows %d: a newer version has used it. Start that one, or put a backup from before back", at, known)
+		}
+		if err != nil {
+			return err
+		}
 		done, err := p.Up(ctx)
 		steps = len(done)
 		return err
 	})
+	if err == nil {
+		err = db.checkColumns(ctx)
+	}
 	if err != nil {
 		return steps, fmt.Errorf("migrate the database: %w", err)
 	}
 	return steps, nil
+}
+
+// MigrationStatus says which step the tables are at, 0 where there are none, and which one this version knows.
+func (db *DB) MigrationStatus(ctx context.Context) (at, known int64, err error) {
+	err = db.withMigrations(func(p *goose.Provider) error {
+		at, known, err = p.GetVersions(ctx)
+		return err
+	})
+	return at, known, wrap("look at the steps of the database", err)
+}
+
+// checkColumns holds the tables to what this version was written for. Steps that were taken in another form than they have now leave others.
+func (db *DB) checkColumns(ctx context.Context) error {
+	have, err := db.Columns(ctx)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for column := range strings.FieldsSeq(migrations.Columns) {
+		if !slices.Contains(have, column) {
+			missing = append(missing, column)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("it has no column %s, though it has taken all steps that this version knows: another version has taken them in another form. "+
+			"Start that version, or put a backup back whose steps are these", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// Columns are those of all tables but the migrations' own, as table.column, sorted.
+func (db *DB) Columns(ctx context.Context) (names []string, err error) {
+	query := "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> 'goose_db_version'"
+	if db.dialect == SQLite {
+		query = "SELECT m.name || '.' || c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version'"
+	}
+	if err := db.read.WithContext(ctx).Raw(query).Scan(&names).Error; err != nil {
+		return nil, wrap("look at the tables", err)
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // withMigrations gives the migrations to do. A step may take long, so it has connections of its own, whose statements have no deadline.
