@@ -138,7 +138,10 @@ func (o *outage) ask() {
 func (o *outage) signed() error {
 	ctx, cancel := context.WithTimeout(o.ctx, signMost)
 	defer cancel()
-	return o.sign(ctx)
+	if err := o.sign(ctx); lossOf(err) == away { // what else it says is an answer
+		return err
+	}
+	return nil
 }
 
 // lost cuts what is under way: its connections are closed, so that it fails at once.

@@ -25,7 +25,8 @@ var (
 // States of PostgreSQL that are about it as a whole, by their beginnings: connections, resources, an operator who stops it, a disk that fails, a standby.
 // Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 var (
-	awayStates       = []string{"08", "53300", "57P", "25P03"}
+	busyStates       = []string{"53300"} // no connection is free: those that there are work
+	awayStates       = []string{"08", "57P", "25P03"}
 	unwritableStates = []string{"53", "58030", "25006"}
 )
 
@@ -69,6 +70,8 @@ func lossOf(err error) loss {
 			return false
 		}
 		switch {
+		case has(busyStates):
+			return busy
 		case has(awayStates):
 			return away
 		case has(unwritableStates):
