@@ -52,6 +52,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve the API and the explorer. The default."`
 	Token   tokenCommand   `cmd:"" help:"Print a bearer token."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database up to date, as serve does by itself."`
+	Backup  backupCommand  `cmd:"" help:"Copy the database of SQLite to a file, also beside a running server."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what engine, database, image and kernel can and cannot do."`
 }
 
@@ -62,6 +63,10 @@ func (*serveCommand) Help() string { return config.Help() }
 
 type migrateCommand struct {
 	Status bool `help:"Only say which step the database is at and which one this version knows; also beside a running server."`
+}
+
+type backupCommand struct {
+	File string `arg:"" help:"Where the copy goes. There must be no such file."`
 }
 
 type doctorCommand struct {
@@ -185,6 +190,24 @@ func (m *migrateCommand) Run(h *host) error {
 		return err
 	}
 	_, err = fmt.Fprintln(h.out, said)
+	return err
+}
+
+// Run makes a backup. It makes no database.
+func (b *backupCommand) Run(h *host) error {
+	if h.config.Database.Dialect == config.SQLite {
+		if _, err := os.Stat(h.config.Database.DSN.Reveal()); err != nil {
+			return fmt.Errorf("there is no database to copy: %w", err)
+		}
+	}
+	db, err := store.Open(store.Dialect(h.config.Database.Dialect), h.config.Database.DSN.Reveal())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.Backup(h.ctx, b.File), db.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(h.out, "The database is copied to %s. It holds secrets: keep it as you keep those.\n", b.File)
 	return err
 }
 

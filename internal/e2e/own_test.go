@@ -26,6 +26,10 @@ func TestOneServerADataDirectory(t *testing.T) {
 	if out, code := h.run("migrate", "--status"); code != 0 || !strings.Contains(out, "The database is at step ") {
 		t.Errorf("the status: code %d\n%s", code, out)
 	}
+	copied := h.data + "/copy.db"
+	if out, code := h.run("backup", copied); code != 0 || !strings.Contains(out, "is copied to "+copied) {
+		t.Errorf("a backup: code %d\n%s", code, out)
+	}
 	if err := unix.Kill(s.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
