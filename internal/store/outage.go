@@ -18,7 +18,7 @@ import (
 const (
 	// silentMost is how long a statement may have no answer before the database is asked for a sign of life.
 	silentMost = time.Second
-	// signMost bounds that question, which needs some round trips, and so the time until a silent database is told as away.
+	// signMost bounds that question, which needs some round trips. It is asked twice before a silent database is told as away.
 	signMost = 1500 * time.Millisecond
 	// askAgain is the time between two questions to a database that is away; the one before need not have ended.
 	askAgain = 300 * time.Millisecond
@@ -123,6 +123,9 @@ func (o *outage) doubt() {
 
 func (o *outage) ask() {
 	err := o.signed()
+	if errors.Is(err, context.DeadlineExceeded) { // a machine that is busy may have been late once
+		err = o.signed()
+	}
 	if err != nil && o.ctx.Err() == nil {
 		since := time.Now()
 		o.lost(err)
