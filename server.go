@@ -391,11 +391,27 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 		return nil, err
 	}
 	s.closers = append(s.closers, e.Close)
+	if err := db.Join(ctx, s.settings(ctx, e)); err != nil {
+		return nil, err
+	}
 	s.assemble(db, projects{root}, e, installation)
 	if err := s.listen(ctx, db); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// settings are those that servers on one database must agree on. An engine that cannot be asked now is taken for the others'.
+func (s *server) settings(ctx context.Context, e engine.Engine) []store.Setting {
+	all := []store.Setting{
+		{Name: "signing key (AICLI_JWT_SECRET, or that of AICLI_DATA_DIR)", Value: s.tokens.Fingerprint()},
+		{Name: "AICLI_PROJECTS_ROOT", Value: s.config.ProjectsRoot},
+		{Name: "AICLI_NETWORK_POOL", Value: s.config.NetworkPool.String()},
+	}
+	if info, err := e.Info(ctx); err == nil && info.ID != "" {
+		all = append(all, store.Setting{Name: "container engine (DOCKER_HOST)", Value: info.ID})
+	}
+	return all
 }
 
 // assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.

@@ -87,6 +87,7 @@ type EventStream interface {
 // Info is what an engine says of itself and of its host.
 type Info struct {
 	Name            string // product, for example "Docker Engine"
+	ID              string // of this engine; empty where it has none
 	Version         string
 	APIVersion      string // the one spoken now, after negotiation
 	CPUs            int    // of the host

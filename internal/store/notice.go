@@ -40,7 +40,10 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 		<-ctx.Done()
 		return nil
 	}
-	conn, err := pgx.ConnectConfig(ctx, db.server.Copy())
+	conn := db.joined.Swap(nil)
+	if conn == nil {
+		conn, err = db.connect(ctx)
+	}
 	if err != nil {
 		return wrap("listen to other servers", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,9 @@ type DB struct {
 
 	finishes *finishes
 	outage   *outage
+
+	settings []Setting                // that this server goes by
+	joined   atomic.Pointer[pgx.Conn] // that says so, until Listen has it
 
 	file  string   // of SQLite
 	owned *os.File // the lock on it; nil: none was taken
@@ -131,6 +135,9 @@ func (db *DB) Close() error {
 			err = pool.Close()
 		}
 		errs = append(errs, err)
+	}
+	if conn := db.joined.Swap(nil); conn != nil {
+		errs = append(errs, conn.Close(context.Background()))
 	}
 	if db.owned != nil {
 		errs = append(errs, db.owned.Close())

@@ -77,7 +77,7 @@ func (e *Engine) Info(ctx context.Context) (engine.Info, error) {
 		profile := defaultSeccomp(said.SecurityOptions)
 		e.seccomp.Store(&profile)
 		info = engine.Info{
-			Name: made.name, Lacks: made.lacks, Version: said.ServerVersion, APIVersion: e.api.ClientVersion(),
+			Name: made.name, ID: said.ID, Lacks: made.lacks, Version: said.ServerVersion, APIVersion: e.api.ClientVersion(),
 			CPUs: said.NCPU, MemoryBytes: said.MemTotal,
 			OperatingSystem: said.OperatingSystem, KernelVersion: said.KernelVersion,
 			CgroupVersion:   orElse(said.CgroupVersion, "1"), // engines that don't say know no other
