@@ -69,6 +69,32 @@ func TestWhatIsUnhealthy(t *testing.T) {
 		p.health(time.Minute, HealthUnhealthy, 3)
 		p.is(Active, "Try 1 of 3")
 	})
+	t.Run("tries that fail are not forgiven by what was before them", func(t *testing.T) {
+		for name, falls := range map[string]func(p *patient){
+			"unhealthy": func(p *patient) {
+				p.health(time.Second, HealthHealthy, 0)
+				p.health(time.Hour, HealthUnhealthy, 3)
+			},
+			"ended": func(p *patient) { p.exit(time.Hour, 1) },
+			"gone":  func(p *patient) { p.see(time.Hour, func(o *Observed) { o.Container = nil }) },
+		} {
+			p := newPatient(t, three)
+			falls(p)
+			for try := range 3 {
+				if len(p.live) != 1 || !p.live[0].Params.Recovery {
+					t.Fatalf("%s, try %d: %+v", name, try, p.live)
+				}
+				p.now = p.live[0].RunAt.Add(ranWell) // a try may take long to fail
+				p.live[0].Status, p.live[0].Attempt = task.Running, 1
+				p.change(time.Second, func(d *Draft) {
+					d.Finish(d.Live[0].ID, task.Outcome{Status: task.Failed, Failure: &task.Failure{Code: "ENGINE_ERROR", Message: "The engine refuses."}})
+				})
+			}
+			if !p.w.Recovery.GaveUp || p.w.StatusReason == nil || !strings.Contains(*p.w.StatusReason, "gave up after 3 tries") {
+				t.Errorf("%s: %+v", name, p.w.Recovery)
+			}
+		}
+	})
 	t.Run("an end is forgiven by how long it ran", func(t *testing.T) {
 		p := newPatient(t, three)
 		p.health(time.Second, HealthUnhealthy, 3)

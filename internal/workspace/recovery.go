@@ -222,7 +222,7 @@ func (d *Draft) recover() {
 	if exit != nil {
 		why = "The container " + exit.String() + "."
 	}
-	if wellSince(*w, verb, exit, d.now) {
+	if r.Failed == "" && wellSince(*w, verb, exit, d.now) { // after a try that failed, what was seen is of before it
 		r.Tries = 0
 	}
 	if r.Tries >= w.Policy.MaxRetries {
