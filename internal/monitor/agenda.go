@@ -14,6 +14,7 @@ type agenda[T any] struct {
 	queue []string
 	state map[string]stage
 	told  map[string]T
+	later map[string]T // what is to be added after a while
 }
 
 type stage int
@@ -25,7 +26,7 @@ const (
 )
 
 func newAgenda[T any]() *agenda[T] {
-	a := &agenda[T]{state: make(map[string]stage), told: make(map[string]T)}
+	a := &agenda[T]{state: make(map[string]stage), told: make(map[string]T), later: make(map[string]T)}
 	a.more = sync.NewCond(&a.mu)
 	return a
 }
@@ -47,10 +48,18 @@ func (a *agenda[T]) add(id string, told T) {
 	}
 }
 
-// again adds one after a while, unless it was told of since.
+// again adds one after a while, once, with what was told of it last.
 func (a *agenda[T]) again(ctx context.Context, id string, told T, after time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, waits := a.later[id]
+	if a.later[id] = told; waits {
+		return
+	}
 	time.AfterFunc(after, func() {
 		a.mu.Lock()
+		told := a.later[id]
+		delete(a.later, id)
 		_, newer := a.told[id]
 		a.mu.Unlock()
 		if !newer && ctx.Err() == nil {

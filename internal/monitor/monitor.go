@@ -162,8 +162,9 @@ func (m *Monitor) tellEnds(ctx context.Context) {
 		}
 		if workspace.CodeOf(err) == workspace.DatabaseLost {
 			m.ends.again(ctx, id, end, writeAgain)
+		} else {
+			m.agenda.add(id, struct{}{})
 		}
-		m.agenda.add(id, struct{}{})
 		m.ends.done(id)
 	}
 }

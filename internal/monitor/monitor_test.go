@@ -397,6 +397,26 @@ func TestMonitor(t *testing.T) {
 			})
 		}
 	})
+	t.Run("while nothing can be written, each workspace is tried once a second and not more", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			const many = 1000
+			r.mu.Lock()
+			r.lost = many
+			r.mu.Unlock()
+			for range 10 { // events go on
+				r.engine.Pause(container)
+				r.must(r.engine.UnpauseContainer(t.Context(), container))
+			}
+			r.engine.Exit(container, 3)
+			advance(60 * time.Second)
+			r.mu.Lock()
+			tried := many - r.lost
+			r.mu.Unlock()
+			if tried < 50 || tried > 4*60 { // looks, ends, and comparisons
+				r.Errorf("%d tries in a minute", tried)
+			}
+		})
+	})
 	t.Run("an end that nobody could look at is found by the next comparison", func(t *testing.T) {
 		watching(t, func(r *rig, container string) {
 			r.must(r.engine.StopContainer(r.Context(), container, 0))
