@@ -60,8 +60,10 @@ func (o *outage) reuse() []stdlib.OptionOpenDB {
 			return nil
 		}),
 		stdlib.OptionShouldPing(func(ctx context.Context, p stdlib.ShouldPingParams) bool {
-			if p.IdleDuration > idleTrusted && p.Conn.PgConn().CustomData()[epochOf] == o.now() {
-				ping(ctx, p.Conn, pingMost)
+			if p.IdleDuration >= o.trusted && p.Conn.PgConn().CustomData()[epochOf] == o.now() {
+				if ping(ctx, p.Conn, pingMost); p.Conn.IsClosed() {
+					o.doubt()
+				}
 			}
 			return false // it is done
 		}),
@@ -111,7 +113,11 @@ func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Trac
 		s.cancel()
 	}
 	if w := waitOf(ctx); w != nil && !w.held {
-		w.end()
+		if data.Err == nil {
+			w.end()
+		} else {
+			w.timer.Reset(freeMost) // it may be tried again on another connection
+		}
 	}
 	t.heed(data.Err)
 }
@@ -142,11 +148,15 @@ func waitOf(ctx context.Context) *wait {
 
 // waits gives a context for what needs a connection. It ends with the one that it is made of until it is let go: not when the last row has been read,
 // since who reads them would take that for their failure.
-func waits(from context.Context, held bool) (context.Context, *wait) {
+func (o *outage) waits(from context.Context, held bool) (context.Context, *wait) {
 	w := &wait{held: held}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(from))
 	w.let = context.AfterFunc(from, func() { w.cancel(context.Cause(from)) })
-	w.timer = time.AfterFunc(freeMost, func() { w.cancel(errNoConnection) })
+	w.timer = time.AfterFunc(freeMost, func() {
+		w.cancel(errNoConnection)
+		o.heed(errNoConnection)
+		o.doubt()
+	})
 	return context.WithValue(w.ctx, waitKey{}, w), w
 }
 
@@ -182,7 +192,7 @@ func (p pool) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err := p.outage.gate(); err != nil {
 		return nil, err
 	}
-	ctx, w := waits(ctx, false)
+	ctx, w := p.outage.waits(ctx, false)
 	rows, err := p.DB.QueryContext(ctx, query, args...)
 	if err != nil {
 		w.end()
@@ -196,7 +206,7 @@ func (p pool) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err := p.outage.gate(); err != nil {
 		return nil, err
 	}
-	ctx, w := waits(ctx, true)
+	ctx, w := p.outage.waits(ctx, true)
 	defer w.end()
 	result, err := p.DB.ExecContext(ctx, query, args...)
 	return result, w.why(err)

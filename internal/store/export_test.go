@@ -97,3 +97,6 @@ func (db *DB) ConnectMost() time.Duration { return db.server.ConnectTimeout }
 
 // Ping is how an idle connection is asked whether it lives.
 var Ping = ping
+
+// TrustNoIdle has every connection asked whether it lives before it is used again.
+func (db *DB) TrustNoIdle() { db.outage.trusted = 0 }

@@ -21,16 +21,14 @@ import (
 // for each other; on SQLite the file's write lock makes them.
 func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	err = db.withMigrations(func(p *goose.Provider) error {
-		at, known, err := p.GetVersions(ctx)
-		if err == nil && at > known {
-			return fmt.Errorf("it is at step %d and this version of the server knows %d: a newer version has used it. Start that one, or put a backup from before back", at, known)
-		}
-		if err != nil {
+		if err := refuseNewer(ctx, p); err != nil {
 			return err
 		}
 		done, err := p.Up(ctx)
-		steps = len(done)
-		return err
+		if steps = len(done); err != nil {
+			return err
+		}
+		return refuseNewer(ctx, p) // another server may have been faster
 	})
 	if err == nil {
 		err = db.checkColumns(ctx)
@@ -39,6 +37,14 @@ func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 		return steps, fmt.Errorf("migrate the database: %w", err)
 	}
 	return steps, nil
+}
+
+func refuseNewer(ctx context.Context, p *goose.Provider) error {
+	at, known, err := p.GetVersions(ctx)
+	if err == nil && at > known {
+		err = fmt.Errorf("it is at step %d and this version of the server knows %d: a newer version has used it. Start that one, or put a backup from before back", at, known)
+	}
+	return err
 }
 
 // MigrationStatus says which step the tables are at, 0 where there are none, and which one this version knows.

@@ -53,7 +53,7 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 	}
 	ready()
 	for {
-		n, err := next(ctx, conn)
+		n, err := db.next(ctx, conn)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -67,7 +67,7 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 }
 
 // next waits for a notice. Where there is none for long, it asks whether the connection still lives.
-func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+func (db *DB) next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
 	for {
 		quiet, cancel := context.WithTimeout(ctx, quietMost)
 		n, err := conn.WaitForNotification(quiet)
@@ -79,6 +79,7 @@ func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
 		err = conn.Ping(answer)
 		cancel()
 		if err != nil {
+			db.outage.doubt()
 			return nil, err
 		}
 	}

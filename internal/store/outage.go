@@ -24,6 +24,8 @@ const (
 	askAgain = 300 * time.Millisecond
 	// signsMost bounds the questions under way: each ends within signMost.
 	signsMost = 5
+	// mentionGap is the least time between two lines about what is no loss.
+	mentionGap = 10 * time.Second
 	// writeAgain is the time between two tries to write to a database that cannot be written.
 	writeAgain = 500 * time.Millisecond
 )
@@ -45,10 +47,13 @@ type outage struct {
 	full     error // why it cannot be written
 	epoch    int   // of connections: those of one before are not used again
 	underWay map[*pgx.Conn]struct{}
+
+	mentioned time.Time     // when something was last mentioned
+	trusted   time.Duration // how long a connection may have been idle to be used again unasked
 }
 
 func newOutage() *outage {
-	o := &outage{log: slog.New(slog.DiscardHandler), underWay: make(map[*pgx.Conn]struct{})}
+	o := &outage{trusted: idleTrusted, log: slog.New(slog.DiscardHandler), underWay: make(map[*pgx.Conn]struct{})}
 	o.ctx, o.end = context.WithCancel(context.Background())
 	return o
 }
@@ -106,7 +111,21 @@ func (o *outage) heed(err error) {
 		o.doubt()
 	case unwritable:
 		o.stuck(err)
-	case noLoss, busy:
+	case busy:
+		o.mention(func() {
+			o.log.Warn("the database has no time or no connection for all that is asked of it", "reason", err.Error())
+		})
+	case noLoss:
+	}
+}
+
+// mention says something that is no loss of the database, which nobody else says, and not often.
+func (o *outage) mention(say func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.away == nil && time.Since(o.mentioned) >= mentionGap {
+		o.mentioned = time.Now()
+		say()
 	}
 }
 
@@ -122,9 +141,12 @@ func (o *outage) doubt() {
 }
 
 func (o *outage) ask() {
-	err := o.signed()
+	err := o.signed(o.ctx)
 	if errors.Is(err, context.DeadlineExceeded) { // a machine that is busy may have been late once
-		err = o.signed()
+		err = o.signed(o.ctx)
+	}
+	if err == nil {
+		o.mention(func() { o.log.Warn("a connection to the database failed or was slow, and the database is there") })
 	}
 	if err != nil && o.ctx.Err() == nil {
 		since := time.Now()
@@ -138,8 +160,8 @@ func (o *outage) ask() {
 	o.asking = false
 }
 
-func (o *outage) signed() error {
-	ctx, cancel := context.WithTimeout(o.ctx, signMost)
+func (o *outage) signed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, signMost)
 	defer cancel()
 	if err := o.sign(ctx); lossOf(err) == away { // what else it says is an answer
 		return err
@@ -183,7 +205,7 @@ func (o *outage) await() bool {
 		}
 		asking.Go(func() {
 			defer func() { <-free }()
-			if o.signed() != nil {
+			if o.signed(ctx) != nil {
 				return
 			}
 			select {
@@ -202,6 +224,13 @@ func (o *outage) back(after time.Duration) {
 	o.log.Info("the database is back", "away_for", after.Round(time.Millisecond))
 }
 
+// renew has all connections dropped when they are to be used again.
+func (o *outage) renew() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.epoch++
+}
+
 // stuck notes that the database cannot be written, and tries until it can.
 func (o *outage) stuck(err error) {
 	o.mu.Lock()
@@ -211,10 +240,12 @@ func (o *outage) stuck(err error) {
 	}
 	o.writing, o.full = true, errors.New("the database cannot be written")
 	o.log.Warn("the database cannot be written: it is tried again and again, and changes are answered with DATABASE_UNAVAILABLE meanwhile", "reason", err.Error())
-	o.work.Go(func() { o.tryWriting(time.Now()) })
+	o.work.Go(func() { o.tryWriting(time.Now(), err) })
 }
 
-func (o *outage) tryWriting(since time.Time) {
+// tryWriting tries until it can. That a database is read-only may be true of a connection alone, which was made to a standby, or under other settings: then
+// none is used again.
+func (o *outage) tryWriting(since time.Time, err error) {
 	again := time.NewTicker(writeAgain)
 	defer again.Stop()
 	for {
@@ -223,8 +254,11 @@ func (o *outage) tryWriting(since time.Time) {
 		case <-o.ctx.Done():
 			return
 		}
+		if isReadOnly(err) {
+			o.renew()
+		}
 		ctx, cancel := context.WithTimeout(o.ctx, signMost)
-		err := o.write(ctx)
+		err = o.write(ctx)
 		cancel()
 		if lossOf(err) != noLoss {
 			continue

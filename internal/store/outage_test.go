@@ -108,9 +108,13 @@ func TestTheLossOfTheDatabaseIsToldAndEnds(t *testing.T) {
 	for name, lose := range map[string]func(*silencer, bool){
 		"it is silent": func(s *silencer, lost bool) { s.silent.Store(lost) },
 		"it is gone":   (*silencer).close,
+		"it is silent, and connections were idle": func(s *silencer, lost bool) { s.silent.Store(lost) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, s, told := through(t)
+			if strings.Contains(name, "idle") {
+				db.TrustNoIdle()
+			}
 			id := add(t, db, "ann", "w").Workspace.ID
 			askMany(t, db, id, "")
 			for round := 1; round <= 2; round++ {
@@ -181,22 +185,22 @@ func TestADatabaseThatCannotBeWrittenCanBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = admin.Close(context.WithoutCancel(t.Context())) }()
-		turn := func(to string) {
-			for _, statement := range []string{
-				"DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = " + to + "', current_database()); END$$",
-				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-			} {
-				if _, err := admin.Exec(t.Context(), statement); err != nil {
-					t.Fatal(err)
-				}
+		const (
+			turnOn  = "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END$$"
+			turnOff = "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = off', current_database()); END$$"
+		)
+		for _, statement := range []string{turnOn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"} {
+			if _, err := admin.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
 			}
 		}
-		turn("on")
 		for range 20 { // those that were connected are found out one by one
 			_ = ask(t.Context(), db, id, 0)
 		}
 		fails(t, db, id)
-		turn("off")
+		if _, err := admin.Exec(t.Context(), turnOff); err != nil { // the connections that there are stay as they are
+			t.Fatal(err)
+		}
 		mends(t, db, id, told)
 	})
 	t.Run("the disk of sqlite is full", func(t *testing.T) {

@@ -164,6 +164,7 @@ func (db *DB) Ready(ctx context.Context) error {
 		err = pool.PingContext(ctx)
 	}
 	if err != nil {
+		db.outage.doubt()
 		return errNoAnswer
 	}
 	return nil
@@ -247,7 +248,7 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	if err := db.outage.gate(); err != nil {
 		return err
 	}
-	ctx, w := waits(ctx, true)
+	ctx, w := db.outage.waits(ctx, true)
 	defer w.end()
 	done := false
 	err := db.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {

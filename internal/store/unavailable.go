@@ -27,8 +27,10 @@ var (
 var (
 	busyStates       = []string{"53300"} // no connection is free: those that there are work
 	awayStates       = []string{"08", "57P", "25P03"}
-	unwritableStates = []string{"53", "58030", "25006"}
+	unwritableStates = []string{"53", "58030", readOnlyState}
 )
+
+const readOnlyState = "25006"
 
 // Codes of SQLite, the primary ones. Source: https://www.sqlite.org/rescode.html
 const (
@@ -105,6 +107,11 @@ func lossOf(err error) loss {
 		return away
 	}
 	return noLoss
+}
+
+func isReadOnly(err error) bool {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && said.Code == readOnlyState
 }
 
 // wrap says what was attempted, unless the error is one for the caller as it is. The loss of the database is for the caller.
