@@ -88,16 +88,25 @@ func (s *Service) QueuePositions(ctx context.Context, ids []string) (map[string]
 // QueueDepth is how full the queue is.
 func (s *Service) QueueDepth(ctx context.Context) (QueueDepth, error) { return s.store.QueueDepth(ctx) }
 
-// ContainerNow is the container of w as it is known now; nil when there is none. While the engine cannot be asked, its state is
-// ContainerUnknown, its health is not known, and Error says why.
+// ContainerNow is the container of w as it is known now; nil when there is none. While the engine cannot be asked, or what it was seen to have
+// cannot be written, its state is ContainerUnknown, its health is not known, and Error says why.
 func (s *Service) ContainerNow(w Workspace) *Container {
 	c := w.Observed.Container
-	if h := s.Engine(); c != nil && h.Status != EngineHealthy {
-		unknown := *c
-		unknown.State, unknown.Error, unknown.Health = ContainerUnknown, h.LastError, nil
-		return &unknown
+	if c == nil {
+		return nil
 	}
-	return c
+	why := ""
+	if h := s.Engine(); h.Status != EngineHealthy {
+		why = h.LastError
+	} else if _, waits := s.unwritten.Load(w.ID); waits {
+		why = "What the engine was last seen to have waits to be written. It is shown as soon as the database can be written again."
+	}
+	if why == "" {
+		return c
+	}
+	unknown := *c
+	unknown.State, unknown.Error, unknown.Health = ContainerUnknown, why, nil
+	return &unknown
 }
 
 // Bounds of a filter: what is given goes into one statement.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,7 @@ type Service struct {
 	notices    *notices
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
+	unwritten  sync.Map // ids of workspaces of which something that was seen waits to be written
 	orphans    atomic.Pointer[[]Orphan]
 }
 
@@ -188,10 +190,20 @@ func (s *Service) RecordEngine(h EngineHealth) {
 // the one writer of what was observed. A workspace that is gone meanwhile is no error: there is nothing left to know.
 func (s *Service) Record(ctx context.Context, id string, seen Observed) (Workspace, error) {
 	ch, err := s.update(ctx, id, func(d *Draft) error { return d.Observe(seen) })
+	s.noteUnwritten(id, err)
 	if CodeOf(err) == NotFound {
 		return Workspace{}, nil
 	}
 	return ch.Workspace, err
+}
+
+// noteUnwritten notes whether something that was seen of a workspace could not be written, so that its row is not claimed as certain.
+func (s *Service) noteUnwritten(id string, err error) {
+	if CodeOf(err) == DatabaseLost {
+		s.unwritten.Store(id, nil)
+		return
+	}
+	s.unwritten.Delete(id)
 }
 
 // RecordEnd takes in that the container of a workspace has ended, as an event told, and says whether that was news. One that is gone is nobody's any
@@ -201,6 +213,9 @@ func (s *Service) RecordEnd(ctx context.Context, id string, e End) (news bool, e
 		news = d.End(e)
 		return nil
 	})
+	if CodeOf(err) == DatabaseLost {
+		s.noteUnwritten(id, err)
+	}
 	if CodeOf(err) == NotFound {
 		return false, nil
 	}

@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,4 +56,50 @@ func TestEngineHealth(t *testing.T) {
 			t.Errorf("got %+v where there is no container", c)
 		}
 	})
+}
+
+// lossy is a store whose database can be lost.
+type lossy struct {
+	Store
+
+	lost bool
+}
+
+func (l *lossy) Shared() bool { return false }
+
+func (l *lossy) Update(_ context.Context, id string, _ func(*Draft) error) (Change, error) {
+	if l.lost {
+		return Change{}, ErrDatabaseUnavailable
+	}
+	return Change{Workspace: Workspace{ID: id}}, nil
+}
+
+func TestWhatWaitsToBeWrittenMakesTheRowUncertain(t *testing.T) {
+	l := &lossy{}
+	s := NewService(l, nil, Config{Log: slog.New(slog.DiscardHandler)})
+	defer s.Close()
+	s.RecordEngine(EngineHealth{Status: EngineHealthy})
+	w := Workspace{ID: "ws_1", Observed: Observed{Container: &Container{ID: "c", State: ContainerRunning, Health: &Health{Status: HealthHealthy}}}}
+	for name, see := range map[string]func() error{
+		"an observation": func() error { _, err := s.Record(t.Context(), "ws_1", Observed{}); return err },
+		"an end":         func() error { _, err := s.RecordEnd(t.Context(), "ws_1", End{}); return err },
+	} {
+		l.lost = true
+		if err := see(); CodeOf(err) != DatabaseLost {
+			t.Fatal(err)
+		}
+		if c := s.ContainerNow(w); c.State != ContainerUnknown || c.Health != nil || !strings.Contains(c.Error, "waits to be written") {
+			t.Errorf("%s could not be written: %+v", name, c)
+		}
+		if c := s.ContainerNow(Workspace{ID: "ws_2", Observed: w.Observed}); c.State != ContainerRunning {
+			t.Errorf("another workspace: %+v", c)
+		}
+		l.lost = false
+		if _, err := s.Record(t.Context(), "ws_1", Observed{}); err != nil {
+			t.Fatal(err)
+		}
+		if c := s.ContainerNow(w); c.State != ContainerRunning {
+			t.Errorf("%s is written: %+v", name, c)
+		}
+	}
 }
