@@ -371,12 +371,14 @@ func TestCommands(t *testing.T) {
 	})
 	t.Run("nothing that signs in is printed where it may be kept", func(t *testing.T) {
 		s := h.start()
+		defer s.stop()
 		if said := s.said.String() + s.log.String(); strings.Contains(said, "/link/") || !strings.Contains(said, "aicli-web token --user NAME") || strings.Contains(said, "eyJ") {
 			t.Errorf("it says\n%s", said)
 		}
 	})
 	t.Run("a terminal is shown a link that signs in once", func(t *testing.T) {
 		s := h.startIn(terminal(t))
+		defer s.stop()
 		found := regexp.MustCompile(`http://\S+/link/\S+`).FindString(s.said.String())
 		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{DisableKeepAlives: true}}
 		for _, want := range []int{http.StatusSeeOther, http.StatusGone} {
