@@ -169,12 +169,18 @@ func (w *wait) end() {
 	w.let()
 }
 
-// why says errNoConnection where that is why something failed.
+// why says errNoConnection, or that the caller's time is over, where that is why something failed: the driver knows of a context only that it has ended.
 func (w *wait) why(err error) error {
-	if err != nil && errors.Is(context.Cause(w.ctx), errNoConnection) {
+	switch cause := context.Cause(w.ctx); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, errNoConnection):
 		return errNoConnection
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w", err.Error(), context.DeadlineExceeded)
+	default:
+		return err
 	}
-	return err
 }
 
 // pool bounds the wait for a connection of what is no transaction, and refuses what needs a database that is away.

@@ -100,3 +100,6 @@ var Ping = ping
 
 // TrustNoIdle has every connection asked whether it lives before it is used again.
 func (db *DB) TrustNoIdle() { db.outage.trusted = 0 }
+
+// WaitForSigns has a sign of life take so long at most.
+func (db *DB) WaitForSigns(most time.Duration) { db.outage.signMost = most }

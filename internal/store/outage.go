@@ -50,10 +50,11 @@ type outage struct {
 
 	mentioned time.Time     // when something was last mentioned
 	trusted   time.Duration // how long a connection may have been idle to be used again unasked
+	signMost  time.Duration // how long a sign of life may take
 }
 
 func newOutage() *outage {
-	o := &outage{trusted: idleTrusted, log: slog.New(slog.DiscardHandler), underWay: make(map[*pgx.Conn]struct{})}
+	o := &outage{trusted: idleTrusted, signMost: signMost, log: slog.New(slog.DiscardHandler), underWay: make(map[*pgx.Conn]struct{})}
 	o.ctx, o.end = context.WithCancel(context.Background())
 	return o
 }
@@ -161,7 +162,7 @@ func (o *outage) ask() {
 }
 
 func (o *outage) signed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, signMost)
+	ctx, cancel := context.WithTimeout(ctx, o.signMost)
 	defer cancel()
 	if err := o.sign(ctx); lossOf(err) == away { // what else it says is an answer
 		return err

@@ -137,6 +137,7 @@ func TestTheLossOfTheDatabaseIsToldAndEnds(t *testing.T) {
 	}
 	t.Run("connections that are cut are no loss of it", func(t *testing.T) {
 		db, s, told := through(t)
+		db.WaitForSigns(time.Minute) // however busy this machine is
 		id := add(t, db, "ann", "w").Workspace.ID
 		askMany(t, db, id, "")
 		s.cut()
