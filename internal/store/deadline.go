@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,7 +114,7 @@ func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Trac
 		s.cancel()
 	}
 	if w := waitOf(ctx); w != nil && !w.held {
-		if data.Err == nil {
+		if data.Err == nil || w.begun.Load() {
 			w.end()
 		} else {
 			w.timer.Reset(freeMost) // it may be tried again on another connection
@@ -137,6 +138,7 @@ type wait struct {
 	timer  *time.Timer
 	let    func() bool // lets go of the context that it was made of
 	held   bool        // it lasts longer than a statement
+	begun  atomic.Bool // the statement has an answer: it is not tried on another connection
 }
 
 type waitKey struct{}
@@ -204,6 +206,7 @@ func (p pool) QueryContext(ctx context.Context, query string, args ...any) (*sql
 		w.end()
 		return nil, w.why(err)
 	}
+	w.begun.Store(true)
 	return rows, nil
 }
 
