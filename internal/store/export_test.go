@@ -103,3 +103,6 @@ func (db *DB) TrustNoIdle() { db.outage.trusted = 0 }
 
 // WaitForSigns has a sign of life take so long at most.
 func (db *DB) WaitForSigns(most time.Duration) { db.outage.signMost = most }
+
+// Columns are those of all tables, as table.column, sorted.
+func (db *DB) Columns(ctx context.Context) ([]string, error) { return db.columns(ctx) }

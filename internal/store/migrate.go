@@ -58,7 +58,7 @@ func (db *DB) MigrationStatus(ctx context.Context) (at, known int64, err error) 
 
 // checkColumns holds the tables to what this version was written for. Steps that were taken in another form than they have now leave others.
 func (db *DB) checkColumns(ctx context.Context) error {
-	have, err := db.Columns(ctx)
+	have, err := db.columns(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func (db *DB) checkColumns(ctx context.Context) error {
 	return nil
 }
 
-// Columns are those of all tables but the migrations' own, as table.column, sorted.
-func (db *DB) Columns(ctx context.Context) (names []string, err error) {
+// columns are those of all tables but the migrations' own, as table.column, sorted.
+func (db *DB) columns(ctx context.Context) (names []string, err error) {
 	query := "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> 'goose_db_version'"
 	if db.dialect == SQLite {
 		query = "SELECT m.name || '.' || c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version'"

@@ -42,9 +42,8 @@ type outage struct {
 	mu       sync.Mutex
 	log      *slog.Logger
 	asking   bool // whether it is there
-	writing  bool // whether it can be written
 	away     error
-	full     error // why it cannot be written
+	full     error // why it cannot be written; not nil: that is tried
 	epoch    int   // of connections: those of one before are not used again
 	underWay map[*pgx.Conn]struct{}
 
@@ -232,14 +231,16 @@ func (o *outage) renew() {
 	o.epoch++
 }
 
+var errNotWritten = errors.New("the database cannot be written")
+
 // stuck notes that the database cannot be written, and tries until it can.
 func (o *outage) stuck(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.ctx.Err() != nil {
+	if o.full != nil || o.ctx.Err() != nil {
 		return
 	}
-	o.writing, o.full = true, errors.New("the database cannot be written")
+	o.full = errNotWritten
 	o.log.Warn("the database cannot be written: it is tried again and again, and changes are answered with DATABASE_UNAVAILABLE meanwhile", "reason", err.Error())
 	o.work.Go(func() { o.tryWriting(time.Now(), err) })
 }
@@ -265,7 +266,7 @@ func (o *outage) tryWriting(since time.Time, err error) {
 			continue
 		}
 		o.mu.Lock()
-		o.writing, o.full = false, nil
+		o.full = nil
 		o.log.Info("the database can be written again", "not_for", time.Since(since).Round(time.Millisecond))
 		o.mu.Unlock()
 		return
