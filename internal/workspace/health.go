@@ -93,8 +93,7 @@ func (h *Health) after(before *Health) {
 
 // whyUnhealthy says what a health check has found.
 func whyUnhealthy(o Observed) string {
-	const one = 1
-	if n := o.Container.Health.FailingStreak; n > one {
+	if n := o.Container.Health.FailingStreak; n > 1 {
 		return fmt.Sprintf("The container is unhealthy: its last %d health checks failed.", n)
 	}
 	return "The container is unhealthy: its last health check failed."

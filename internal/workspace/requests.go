@@ -314,14 +314,14 @@ func checkWait(wait *time.Duration) (time.Duration, error) {
 // await waits until the task of an answer has ended, the deadline, or the end of ctx, and gives the answer as it is then. It is
 // woken by the commit.
 func (s *Service) await(ctx context.Context, r Result, deadline time.Time) (Result, error) {
-	now, err := s.follow(ctx, r, deadline)
+	now, err := s.awaitEnd(ctx, r, deadline)
 	if CodeOf(err) == DatabaseLost { // what was asked for is committed: it goes on when the database is back
 		return r, nil
 	}
 	return now, err
 }
 
-func (s *Service) follow(ctx context.Context, r Result, deadline time.Time) (Result, error) {
+func (s *Service) awaitEnd(ctx context.Context, r Result, deadline time.Time) (Result, error) {
 	if r.Task == nil || !r.Task.Status.Live() || !time.Now().Before(deadline) {
 		return r, nil
 	}
