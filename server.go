@@ -170,8 +170,24 @@ func (t *tokenCommand) Run(h *host) error {
 	return err
 }
 
+// isThere refuses a database that only serve and migrate make: what looks at one makes none.
+func isThere(c config.Database) error {
+	if c.Dialect != config.SQLite {
+		return nil
+	}
+	if _, err := os.Stat(c.DSN.Reveal()); err != nil {
+		return fmt.Errorf("there is no database at %s yet: %w", c, err)
+	}
+	return nil
+}
+
 // Run migrates, or says what there would be to do.
 func (m *migrateCommand) Run(h *host) error {
+	if m.Status {
+		if err := isThere(h.config.Database); err != nil {
+			return err
+		}
+	}
 	db, err := store.Open(store.Dialect(h.config.Database.Dialect), h.config.Database.DSN.Reveal())
 	if err != nil {
 		return err
@@ -195,10 +211,8 @@ func (m *migrateCommand) Run(h *host) error {
 
 // Run makes a backup. It makes no database.
 func (b *backupCommand) Run(h *host) error {
-	if h.config.Database.Dialect == config.SQLite {
-		if _, err := os.Stat(h.config.Database.DSN.Reveal()); err != nil {
-			return fmt.Errorf("there is no database to copy: %w", err)
-		}
+	if err := isThere(h.config.Database); err != nil {
+		return err
 	}
 	db, err := store.Open(store.Dialect(h.config.Database.Dialect), h.config.Database.DSN.Reveal())
 	if err != nil {
@@ -233,10 +247,8 @@ func (d *doctorCommand) Run(h *host) error {
 
 // databaseFinding makes no database: a file that is missing is made by serve.
 func databaseFinding(ctx context.Context, c config.Database) doctor.Finding {
-	if c.Dialect == config.SQLite {
-		if _, err := os.Stat(c.DSN.Reveal()); errors.Is(err, fs.ErrNotExist) {
-			return doctor.Finding{Verdict: doctor.OK, Subject: "database", Text: fmt.Sprintf("%s is made on the first start.", c)}
-		}
+	if errors.Is(isThere(c), fs.ErrNotExist) {
+		return doctor.Finding{Verdict: doctor.OK, Subject: "database", Text: fmt.Sprintf("%s is made on the first start.", c)}
 	}
 	db, err := store.Open(store.Dialect(c.Dialect), c.DSN.Reveal())
 	var name string
@@ -274,10 +286,8 @@ func orphanFindings(ctx context.Context, c config.Config, e engine.Engine) []doc
 
 // findOrphans lists before it reads the rows, as a census wants it.
 func findOrphans(ctx context.Context, c config.Config, e engine.Engine) (_ []workspace.Orphan, err error) {
-	if c.Database.Dialect == config.SQLite {
-		if _, err := os.Stat(c.Database.DSN.Reveal()); err != nil {
-			return nil, err // doctor makes no database
-		}
+	if err := isThere(c.Database); err != nil {
+		return nil, err
 	}
 	db, err := store.Open(store.Dialect(c.Database.Dialect), c.Database.DSN.Reveal())
 	if err != nil {
@@ -391,8 +401,10 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 		return nil, err
 	}
 	s.closers = append(s.closers, e.Close)
-	if err := db.Join(ctx, s.settings(ctx, e)); err != nil {
-		return nil, err
+	if db.Shared() {
+		if err := db.Join(ctx, s.settings(ctx, e)); err != nil {
+			return nil, err
+		}
 	}
 	s.assemble(db, projects{root}, e, installation)
 	if err := s.listen(ctx, db); err != nil {
@@ -401,8 +413,13 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 	return s, nil
 }
 
+// engineAsked bounds the question which engine it is: one that does not answer keeps no server from starting.
+const engineAsked = 2 * time.Second
+
 // settings are those that servers on one database must agree on. An engine that cannot be asked now is taken for the others'.
 func (s *server) settings(ctx context.Context, e engine.Engine) []store.Setting {
+	ctx, cancel := context.WithTimeout(ctx, engineAsked)
+	defer cancel()
 	all := []store.Setting{
 		{Name: "signing key (AICLI_JWT_SECRET, or that of AICLI_DATA_DIR)", Value: s.tokens.Fingerprint()},
 		{Name: "AICLI_PROJECTS_ROOT", Value: s.config.ProjectsRoot},
