@@ -60,6 +60,11 @@ type edge struct {
 func newEdge(t *testing.T) *edge {
 	t.Helper()
 	db, _ := storetest.Open(t, store.SQLite)
+	return newEdgeOn(t, db)
+}
+
+func newEdgeOn(t *testing.T, db *store.DB) *edge {
+	t.Helper()
 	log := &strings.Builder{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	s := workspace.NewService(db, parts{}, workspace.Config{DefaultImage: "alpine", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), Log: logger})

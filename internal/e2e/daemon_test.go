@@ -133,15 +133,7 @@ func (d *daemon) clean() {
 	if n := d.killForgotten(); n > 0 {
 		d.Logf("%d processes that the engine had forgotten when it was killed were ended", n)
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		d.Error(err)
-	}
-	for _, line := range slices.Backward(strings.Split(string(mounts), "\n")) {
-		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.dir) {
-			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
-		}
-	}
+	d.unmount()
 	if out, err := exec.Command("ip", "netns", "delete", d.space).CombinedOutput(); err != nil {
 		d.Errorf("%v: %s", err, out)
 	}
@@ -177,6 +169,7 @@ func (d *daemon) wipe() {
 	if err := d.stop(); err != nil {
 		d.Error(err)
 	}
+	d.unmount()
 	if err := os.RemoveAll(filepath.Join(d.dir, "data")); err != nil {
 		d.Fatal(err)
 	}
@@ -239,6 +232,20 @@ func (r *restless) whileAsking(c *client, d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 		if err := r.ask(c); err != nil {
 			r.Fatalf("a server whose engine is away does not answer: %v", err)
+		}
+	}
+}
+
+// unmount lets go of what an engine that has ended has left mounted.
+func (d *daemon) unmount() {
+	d.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		d.Error(err)
+	}
+	for _, line := range slices.Backward(strings.Split(string(mounts), "\n")) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.dir) {
+			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
 		}
 	}
 }

@@ -30,21 +30,21 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 		if err := db.lockOwner(tx, b.OwnerID); err != nil {
 			return err
 		}
-		now, err := db.ask(tx)
-		if err != nil {
+		var has struct {
+			workspace.BatchBounds
+
+			Now micros
+		}
+		if err := db.readTogether(tx, question{&has, `SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(CASE WHEN created_at >= ? THEN 1 END) AS daily,
+			` + db.nowIn() + ` AS now FROM batches WHERE owner_id = ?`, []any{db.now(-24 * time.Hour), b.OwnerID}}); err != nil {
 			return err
 		}
-		b.CreatedAt, b.Revision = now, 0
+		b.CreatedAt, b.Revision = has.Now.time(), 0
 		b.Seal(b.CreatedAt)
-		var has workspace.BatchBounds
-		if err := tx.Raw(`SELECT COUNT(CASE WHEN status = 'RUNNING' THEN 1 END) AS running, COUNT(CASE WHEN created_at >= ? THEN 1 END) AS daily
-			FROM batches WHERE owner_id = ?`, db.now(-24*time.Hour), b.OwnerID).Scan(&has).Error; err != nil {
+		if err := bounds.Admit(has.BatchBounds, b); err != nil {
 			return err
 		}
-		if err := bounds.Admit(has, b); err != nil {
-			return err
-		}
-		if err := tx.Create(new(toBatchRow(b))).Error; err != nil {
+		if err := later(tx).Create(new(toBatchRow(b))).Error; err != nil {
 			return err
 		}
 		rows := make([]itemRow, len(items))
@@ -52,7 +52,7 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 			rows[i] = toItemRow(item)
 			rows[i].Revision = b.Revision
 		}
-		return tx.CreateInBatches(rows, rowsAtOnce).Error
+		return later(tx).CreateInBatches(rows, rowsAtOnce).Error
 	})
 	return b, wrap("create a batch", err)
 }
@@ -193,7 +193,7 @@ func oneBatch(q *gorm.DB) (workspace.Batch, error) {
 // EndItem ends an item that has not begun.
 func (db *DB) EndItem(ctx context.Context, item workspace.BatchItem) (b workspace.Batch, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		now, err := db.ask(tx)
+		now, err := db.time(tx)
 		if err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (db *DB) CancelBatch(ctx context.Context, id string) (b workspace.Batch, er
 		if b.Status != workspace.BatchRunning {
 			return &workspace.Error{Code: workspace.Conflict, Message: "The batch has ended already.", Field: []string{"input", "id"}}
 		}
-		now, err := db.ask(tx)
+		now, err := db.time(tx)
 		if err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (db *DB) Batch(ctx context.Context, id string) (workspace.Batch, error) {
 // BatchesByID finds several; what does not exist is left out.
 func (db *DB) BatchesByID(ctx context.Context, ids []string) (map[string]workspace.Batch, error) {
 	var rows []batchRow
-	if err := db.read.WithContext(ctx).Raw("SELECT * FROM batches WHERE id IN ?", ids).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM batches WHERE id ?", among(db, ids)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read batches", err)
 	}
 	found := make(map[string]workspace.Batch, len(rows))
@@ -267,7 +267,7 @@ func (db *DB) NextItems(ctx context.Context, b workspace.Batch, after, limit int
 	var rows []itemRow
 	next := read.Where("batch_id = ? AND position > ? AND "+unbegun, b.ID, after)
 	if len(without) > 0 {
-		next = next.Where("NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = batch_items.workspace_id AND w.owner_id IN ?)", without)
+		next = next.Where("NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = batch_items.workspace_id AND w.owner_id ?)", among(db, without))
 	}
 	if err := next.Order("position").Limit(limit).Find(&rows).Error; err != nil {
 		return nil, wrap("list the next items of a batch", err)
@@ -286,7 +286,7 @@ func (db *DB) ItemsBegun(ctx context.Context, batchIDs []string) (map[string]int
 		Begun   int
 	}
 	if err := db.read.WithContext(ctx).Raw(`SELECT i.batch_id, COUNT(CASE WHEN i.task_id <> '' THEN 1 END) + COUNT(t.started_at) AS begun
-		FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id IN ? GROUP BY i.batch_id`, batchIDs).Scan(&rows).Error; err != nil {
+		FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id ? GROUP BY i.batch_id`, among(db, batchIDs)).Scan(&rows).Error; err != nil {
 		return nil, wrap("count the items of batches that have begun", err)
 	}
 	begun := make(map[string]int, len(rows))

@@ -62,8 +62,8 @@ func (db *DB) localNow() (time.Time, bool) {
 	}
 }
 
-// ask asks what time it is, for what reads no row that it could come with.
-func (db *DB) ask(tx *gorm.DB) (time.Time, error) {
+// time asks what time it is, for what reads no row that it could come with.
+func (db *DB) time(tx *gorm.DB) (time.Time, error) {
 	var now micros
 	if local, ok := db.localNow(); ok {
 		return toMicros(local).time(), nil
@@ -102,7 +102,7 @@ func (c *clock) mark(now, passed time.Time) {
 // also of tasks that somebody works on; back, what waits would wait for that long, and the tasks of a server that was killed too. Where only the answer
 // came late nothing is harmed: what is changed then is out of bounds by itself.
 func (db *DB) heedJump(ctx context.Context) error {
-	now, err := db.ask(db.read.WithContext(ctx))
+	now, err := db.time(db.read.WithContext(ctx))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const (
 	idleParam = "idle_in_transaction_session_timeout"
 	// idleTrusted is how long a connection may have been idle to be used again unasked; pingMost is how long it may take to say that it lives. The driver's
 	// own ping has no bound but the request's, and was waited at for ever where the other end had vanished without a word.
-	idleTrusted = time.Second
+	idleTrusted = 10 * time.Second
 	pingMost    = 2 * time.Second
 	// quietMost is how long a connection that hears notices may be quiet before it is asked whether it still lives.
 	quietMost = 15 * time.Second
@@ -121,6 +121,19 @@ func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Trac
 		}
 	}
 	t.heed(data.Err)
+}
+
+// TraceBatchStart is TraceQueryStart for statements that are sent together: one deadline is for all.
+func (t tracer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return t.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{})
+}
+
+// TraceBatchQuery is part of pgx.BatchTracer.
+func (tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd is TraceQueryEnd for them.
+func (t tracer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchEndData) {
+	t.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{Err: data.Err})
 }
 
 // TraceConnectStart is part of pgx.ConnectTracer.

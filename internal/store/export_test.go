@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"gorm.io/gorm"
 
 	"github.com/aicli/aicli-web/internal/task"
 )
@@ -21,7 +22,7 @@ func (db *DB) Pass(d time.Duration) {
 }
 
 // Now is the time that db goes by.
-func (db *DB) Now(ctx context.Context) (time.Time, error) { return db.ask(db.read.WithContext(ctx)) }
+func (db *DB) Now(ctx context.Context) (time.Time, error) { return db.time(db.read.WithContext(ctx)) }
 
 // Exec runs one statement.
 func (db *DB) Exec(ctx context.Context, statement string) error {
@@ -30,7 +31,7 @@ func (db *DB) Exec(ctx context.Context, statement string) error {
 
 // ExplainTurn runs the query for a new task's turn and says how, on PostgreSQL.
 func (db *DB) ExplainTurn(ctx context.Context, lane task.Lane, owner string) (plan []string, err error) {
-	err = db.write.WithContext(ctx).Raw("EXPLAIN ANALYZE "+newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", db.now(0))).
+	err = db.write.WithContext(ctx).Raw("EXPLAIN ANALYZE SELECT ?", db.nextTurn(lane, owner)).
 		Scan(&plan).Error
 	return plan, err
 }
@@ -106,3 +107,34 @@ func (db *DB) WaitForSigns(most time.Duration) { db.outage.signMost = most }
 
 // Columns are those of all tables, as table.column, sorted.
 func (db *DB) Columns(ctx context.Context) ([]string, error) { return db.columns(ctx) }
+
+// Tx is a transaction whose statements are sent together.
+type Tx struct {
+	db *DB
+	tx *gorm.DB
+}
+
+// Transact runs a transaction.
+func (db *DB) Transact(ctx context.Context, change func(tx Tx) error) error {
+	return db.transact(ctx, func(tx *gorm.DB) error { return change(Tx{db, tx}) })
+}
+
+// Later has a statement sent with the next one.
+func (t Tx) Later(statement string) error { return later(t.tx).Exec(statement).Error }
+
+// Exactly is Later for one that must change n rows.
+func (t Tx) Exactly(n int, otherwise error, statement string) error {
+	return t.db.exactly(t.tx, n, otherwise, statement)
+}
+
+// Numbers are the answers of queries that are asked together.
+func (t Tx) Numbers(queries ...string) ([]int, error) {
+	answers, questions := make([]int, len(queries)), make([]question, len(queries))
+	for i, q := range queries {
+		questions[i] = question{into: &answers[i], query: q}
+	}
+	return answers, t.db.readTogether(t.tx, questions...)
+}
+
+// Wrap says what was attempted.
+var Wrap = wrap

@@ -152,7 +152,7 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	}
 	// The tasks are not locked: whoever changes one that waits has its workspace, and a claim or a lease that ended meanwhile shows when they
 	// are rewritten. Locking them all would write each row twice.
-	locked, live, now, err := db.lockAll(tx, ids, db.forUpdate("w"), "")
+	locked, live, now, err := db.lockAll(tx, ids, "")
 	if err != nil {
 		return nil, err
 	}
@@ -166,28 +166,23 @@ func (db *DB) draftsOf(tx *gorm.DB, group []*finish) (map[string]*workspace.Draf
 	return drafts, nil
 }
 
-// lockAll locks those of several workspaces that exist, in the order of their ids, and gives the live tasks of each and the time; locking and taskLocking
-// are what locks them.
-func (db *DB) lockAll(tx *gorm.DB, ids []string, locking, taskLocking string) (locked []workspace.Workspace, live map[string][]task.Task, now time.Time, err error) {
+// lockAll locks those of several workspaces that exist, in the order of their ids, and gives the live tasks of each and the time. locking is empty, or what
+// locks the tasks too. The tasks are read by a statement of their own, which sees what was committed while the rows were waited for.
+func (db *DB) lockAll(tx *gorm.DB, ids []string, locking string) (locked []workspace.Workspace, live map[string][]task.Task, now time.Time, err error) {
 	var rows []workspaceRow
-	if err := tx.Raw(db.selectWorkspace()+"w.id IN ? ORDER BY w.id"+locking, ids).Scan(&rows).Error; err != nil || len(rows) == 0 {
+	var tasks []taskRow
+	if err := db.readTogether(tx,
+		question{&rows, db.selectWorkspace() + "w.id ? ORDER BY w.id" + db.forUpdate("w"), []any{among(db, ids)}},
+		question{&tasks, "SELECT * FROM tasks" + db.byLive() + " WHERE workspace_id ? AND " + liveTasks + " ORDER BY id" + locking, []any{among(db, ids)}},
+	); err != nil || len(rows) == 0 {
 		return nil, nil, now, err
 	}
-	locked, ids = make([]workspace.Workspace, len(rows)), make([]string, len(rows))
+	locked, live = make([]workspace.Workspace, len(rows)), make(map[string][]task.Task)
 	for i, r := range rows {
-		locked[i], ids[i] = r.toWorkspace(), r.ID
+		locked[i] = r.toWorkspace()
 	}
-	live, err = db.readLive(tx, ids, taskLocking)
-	return locked, live, rows[0].Now.time(), err
-}
-
-// readLive reads the live tasks of workspaces that are locked; locking is empty, or what locks the tasks too.
-func (db *DB) readLive(tx *gorm.DB, workspaces []string, locking string) (map[string][]task.Task, error) {
-	var rows []taskRow
-	err := tx.Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id"+locking, workspaces).Scan(&rows).Error
-	live := make(map[string][]task.Task)
-	for _, t := range toTasks(rows) {
+	for _, t := range toTasks(tasks) {
 		live[t.WorkspaceID] = append(live[t.WorkspaceID], t)
 	}
-	return live, err
+	return locked, live, rows[0].Now.time(), nil
 }

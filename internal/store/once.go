@@ -19,15 +19,11 @@ func (db *DB) useKey(tx *gorm.DB, o workspace.Once) error {
 	if o.Key == "" {
 		return nil
 	}
-	r := tx.Exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, batch_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+	return db.exactly(tx, 1, workspace.ErrKeyUsed, `INSERT INTO idempotency_keys (caller, key, fingerprint, workspace_id, task_id, batch_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, workspace_id = excluded.workspace_id,
 			task_id = excluded.task_id, batch_id = excluded.batch_id, created_at = excluded.created_at
 		WHERE idempotency_keys.created_at < ?`,
 		o.Caller, o.Key, o.Fingerprint, o.WorkspaceID, o.TaskID, o.BatchID, db.now(0), db.now(-workspace.KeysFor))
-	if r.Error == nil && r.RowsAffected == 0 {
-		return workspace.ErrKeyUsed
-	}
-	return r.Error
 }
 
 // Once finds what a key was used for.

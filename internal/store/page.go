@@ -138,14 +138,14 @@ func count(where func() *gorm.DB, noun string, w workspace.Window) (int, error) 
 
 // WorkspaceIDs lists some of those that a query selects, in the order of their creation.
 func (db *DB) WorkspaceIDs(ctx context.Context, q workspace.Query, limit int) (ids []string, err error) {
-	err = filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q).Order("created_at, id").Limit(limit).Pluck("id", &ids).Error
+	err = db.filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q).Order("created_at, id").Limit(limit).Pluck("id", &ids).Error
 	return ids, wrap("list workspaces", err)
 }
 
 // Workspaces lists a page.
 func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page[workspace.Workspace], error) {
 	none := workspace.Page[workspace.Workspace]{}
-	where := func() *gorm.DB { return filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q) }
+	where := func() *gorm.DB { return db.filterWorkspaces(db.read.WithContext(ctx).Table("workspaces"), q) }
 	total, err := count(where, "workspaces", q.Window)
 	if err != nil {
 		return none, err
@@ -174,15 +174,15 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 	return p, nil
 }
 
-func filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
+func (db *DB) filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
 	if q.OwnerID != "" {
 		g = g.Where("owner_id = ?", q.OwnerID)
 	}
 	if q.IDs != nil {
-		g = g.Where("id IN ?", q.IDs)
+		g = g.Where("id ?", among(db, q.IDs))
 	}
 	if q.Status != nil {
-		g = g.Where("status IN ?", q.Status)
+		g = g.Where("status ?", among(db, q.Status))
 	}
 	if q.NameContains != "" {
 		escaped := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(workspace.Key(q.NameContains))
@@ -208,10 +208,10 @@ func (db *DB) Tasks(ctx context.Context, q workspace.TaskQuery) (workspace.Page[
 			g = g.Where("batch_id = ? AND batch_id <> ''", q.BatchID) // as its index says
 		}
 		if q.Types != nil {
-			g = g.Where("type IN ?", q.Types)
+			g = g.Where("type ?", among(db, q.Types))
 		}
 		if q.Status != nil {
-			g = g.Where("status IN ?", q.Status)
+			g = g.Where("status ?", among(db, q.Status))
 		}
 		return g
 	}

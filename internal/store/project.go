@@ -19,12 +19,8 @@ func (db *DB) checkOverlap(tx *gorm.DB, w workspace.Workspace) error {
 	if err := db.lockOwner(tx, w.OwnerID); err != nil {
 		return err
 	}
-	around, err := enclosing(tx, w)
-	if err != nil {
-		return err
-	}
-	within, err := enclosed(tx, w)
-	if err != nil {
+	var around, within string
+	if err := db.readTogether(tx, db.enclosing(w, &around), enclosed(w, &within)); err != nil {
 		return err
 	}
 	refuse := func(format, other string) error {
@@ -41,12 +37,12 @@ func (db *DB) checkOverlap(tx *gorm.DB, w workspace.Workspace) error {
 }
 
 // Enclosing gives the name of a workspace whose project contains that of w; empty when there is none.
-func (db *DB) Enclosing(ctx context.Context, w workspace.Workspace) (string, error) {
-	name, err := enclosing(db.read.WithContext(ctx), w)
+func (db *DB) Enclosing(ctx context.Context, w workspace.Workspace) (name string, err error) {
+	err = db.readTogether(db.read.WithContext(ctx), db.enclosing(w, &name))
 	return name, wrap("look for a project around another one", err)
 }
 
-func enclosing(tx *gorm.DB, w workspace.Workspace) (name string, err error) {
+func (db *DB) enclosing(w workspace.Workspace, name *string) question {
 	var above []string
 	for key := workspace.Key(w.ProjectPath); ; {
 		cut := strings.LastIndexByte(key, '/')
@@ -56,16 +52,11 @@ func enclosing(tx *gorm.DB, w workspace.Workspace) (name string, err error) {
 		key = key[:cut]
 		above = append(above, key)
 	}
-	if len(above) == 0 {
-		return "", nil
-	}
-	err = tx.Raw("SELECT name FROM workspaces WHERE owner_id = ? AND project_key IN ? AND id <> ? ORDER BY project_key LIMIT 1", w.OwnerID, above, w.ID).Scan(&name).Error
-	return name, err
+	return question{name, "SELECT name FROM workspaces WHERE owner_id = ? AND project_key ? AND id <> ? ORDER BY project_key LIMIT 1", []any{w.OwnerID, among(db, above), w.ID}}
 }
 
-// enclosed gives the name of a workspace whose project lies within that of w. Its key begins with that of w and a slash, after which 0 comes next.
-func enclosed(tx *gorm.DB, w workspace.Workspace) (name string, err error) {
+// enclosed asks for the name of a workspace whose project lies within that of w. Its key begins with that of w and a slash, after which 0 comes next.
+func enclosed(w workspace.Workspace, name *string) question {
 	key := workspace.Key(w.ProjectPath)
-	err = tx.Raw("SELECT name FROM workspaces WHERE owner_id = ? AND project_key > ? AND project_key < ? ORDER BY project_key LIMIT 1", w.OwnerID, key+"/", key+"0").Scan(&name).Error
-	return name, err
+	return question{name, "SELECT name FROM workspaces WHERE owner_id = ? AND project_key > ? AND project_key < ? ORDER BY project_key LIMIT 1", []any{w.OwnerID, key + "/", key + "0"}}
 }

@@ -40,9 +40,9 @@ func optional[R, V any](name string, value func(R) *V) column[R] {
 	}}
 }
 
-// rewrite writes some columns of rows that exist, all by one statement, and says how many there were. guard is one more condition on a
-// row and on v, what is written over it. An upsert would do the same, but enters each row in the indexes to see that it is there.
-func rewrite[R any](tx *gorm.DB, table string, columns []column[R], rows []R, guard string) (int64, error) {
+// rewrite writes some columns of rows that exist, all by one statement. guard is one more condition on a row and on v, what is written over it; changed is
+// the failure where one does not hold. An upsert would do the same, but enters each row in the indexes to see that it is there.
+func rewrite[R any](db *DB, tx *gorm.DB, table string, columns []column[R], rows []R, guard string, changed error) error {
 	names, set := make([]string, len(columns)), make([]string, 0, len(columns))
 	first, more := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
@@ -58,15 +58,14 @@ func rewrite[R any](tx *gorm.DB, table string, columns []column[R], rows []R, gu
 		for _, c := range columns {
 			value, err := c.value(r)
 			if err != nil {
-				return 0, err
+				return err
 			}
 			args = append(args, value)
 		}
 	}
 	values[0] = "(" + strings.Join(first, ", ") + ")"
-	done := tx.Exec("WITH v ("+strings.Join(names, ", ")+") AS (VALUES "+strings.Join(values, ", ")+") UPDATE "+table+" SET "+
+	return db.exactly(tx, len(rows), changed, "WITH v ("+strings.Join(names, ", ")+") AS (VALUES "+strings.Join(values, ", ")+") UPDATE "+table+" SET "+
 		strings.Join(set, ", ")+" FROM v WHERE "+table+".id = v.id"+guard, args...)
-	return done.RowsAffected, done.Error
 }
 
 const (
@@ -92,6 +91,35 @@ var taskColumns = []column[taskRow]{
 	plain("cancel", boolean, func(r taskRow) any { return r.Cancel }),
 	plain("in_batch", boolean, func(r taskRow) any { return r.InBatch }),
 	plain("batch_id", text, func(r taskRow) any { return r.BatchID }),
+}
+
+// freshColumns are those of a new task, but for its turn.
+var freshColumns = append([]column[taskRow]{
+	plain("type", text, func(r taskRow) any { return r.Type }),
+	plain("workspace_id", text, func(r taskRow) any { return r.WorkspaceID }),
+	plain("owner_id", text, func(r taskRow) any { return r.OwnerID }),
+	plain("requested_by", text, func(r taskRow) any { return r.RequestedBy }),
+	plain("max_attempts", integer, func(r taskRow) any { return r.MaxAttempts }),
+	plain("created_at", integer, func(r taskRow) any { return r.CreatedAt }),
+	plain("started_at", integer, func(r taskRow) any { return r.StartedAt }),
+	plain("lease_token", integer, func(r taskRow) any { return r.LeaseToken }),
+	plain("lease_until", integer, func(r taskRow) any { return r.LeaseUntil }),
+	plain("lane", integer, func(r taskRow) any { return r.Lane }),
+}, taskColumns...)
+
+// insertTask inserts a new task, which gets its turn.
+func (db *DB) insertTask(tx *gorm.DB, row taskRow) error {
+	names, marks := make([]string, 0, len(freshColumns)), make([]string, 0, len(freshColumns))
+	args := make([]any, 0, len(freshColumns)+1)
+	for _, c := range freshColumns {
+		value, err := c.value(row)
+		if err != nil {
+			return err
+		}
+		names, marks, args = append(names, c.name), append(marks, "?"), append(args, value)
+	}
+	return later(tx).Exec("INSERT INTO tasks ("+strings.Join(names, ", ")+", turn) VALUES ("+strings.Join(marks, ", ")+", ?)",
+		append(args, db.nextTurn(task.Lane(row.Lane), row.OwnerID))...).Error
 }
 
 // stateColumns are those of a workspace that its tasks change.

@@ -15,10 +15,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/libtnb/sqlite"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 	"gorm.io/gorm/logger"
 
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -71,7 +72,7 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 		if db.server, err = bounded(dsn, db.outage); err != nil {
 			return nil, err
 		}
-		conns := pool{stdlib.OpenDB(*db.server, db.outage.reuse()...), db.outage}
+		conns := pool{openPostgres(*db.server, db.outage.reuse()...), db.outage}
 		if db.write, err = open(postgres.New(postgres.Config{Conn: conns}), config, connections); err != nil {
 			return nil, err
 		}
@@ -230,7 +231,7 @@ func (db *DB) lock(tx *gorm.DB, key int64) error {
 	if db.dialect != Postgres {
 		return nil
 	}
-	return tx.Exec("SELECT pg_advisory_xact_lock(?)", key).Error
+	return later(tx).Exec("SELECT pg_advisory_xact_lock(?)", key).Error
 }
 
 // lockOwners is the class of the advisory locks of owners, held while what an owner has is counted and more is added. It is taken last, after
@@ -241,7 +242,7 @@ func (db *DB) lockOwner(tx *gorm.DB, owner string) error {
 	if db.dialect != Postgres {
 		return nil
 	}
-	return tx.Exec("SELECT pg_advisory_xact_lock(?, hashtext(?))", lockOwners, owner).Error
+	return later(tx).Exec("SELECT pg_advisory_xact_lock(?, hashtext(?))", lockOwners, owner).Error
 }
 
 func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
@@ -251,13 +252,13 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, w := db.outage.waits(ctx, true)
 	defer w.end()
 	done := false
-	err := db.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	err := db.write.WithContext(together(ctx)).Transaction(func(tx *gorm.DB) error {
 		w.over()
 		err := fn(tx)
 		done = err == nil
 		return err
 	}, &sql.TxOptions{})
-	if err = w.why(err); err != nil && done {
+	if err = w.why(err); err != nil && done && !refused(err) {
 		err = fmt.Errorf("%w: %w", errUncommitted, err)
 	}
 	if db.dialect == SQLite { // PostgreSQL's driver has told
@@ -290,3 +291,19 @@ func (db *DB) byLive() string {
 	}
 	return ""
 }
+
+// among is the part of a condition behind a column that has it be one of several values. PostgreSQL gets them as one argument: it knows a statement by its
+// text, which must not depend on how many there are.
+func among[S ~string](db *DB, values []S) clause.Expr {
+	if db.dialect == SQLite {
+		return gorm.Expr("IN ?", values)
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v)
+	}
+	return gorm.Expr("= ANY(?)", array{texts})
+}
+
+// array is one argument, which a slice would not be.
+type array struct{ pgtype.FlatArray[string] }

@@ -51,7 +51,7 @@ func (db *DB) block(tx *gorm.DB, pool netip.Prefix, taken []netip.Prefix, until 
 			rows = append(rows, subnetRow{Slot: slot, BlockedUntil: toMicros(until)})
 		}
 	}
-	return tx.Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, rowsAtOnce).Error
+	return later(tx).Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(rows, rowsAtOnce).Error
 }
 
 type subnetRow struct {
@@ -87,25 +87,28 @@ func (db *DB) ReleaseSubnet(ctx context.Context, id string) error {
 	return wrap("release a subnet", lost(db.write.WithContext(ctx)).Where("workspace_id = ?", id).Delete(nil).Error)
 }
 
-// reserve takes the lowest free subnet of the pool for a workspace.
-func (db *DB) reserve(tx *gorm.DB, id string, pool netip.Prefix) (int64, error) {
+// unblock takes the lock of all subnets, and gives back those that were blocked long enough.
+func (db *DB) unblock(tx *gorm.DB) error {
 	if err := db.lock(tx, lockSubnets); err != nil {
-		return 0, err
+		return err
 	}
-	if err := tx.Exec("DELETE FROM subnets WHERE workspace_id IS NULL AND blocked_until <= ?", db.now(0)).Error; err != nil {
-		return 0, err
-	}
+	return later(tx).Exec("DELETE FROM subnets WHERE workspace_id IS NULL AND blocked_until <= ?", db.now(0)).Error
+}
+
+// freeSlot asks for the lowest free subnet of the pool; nil when there is none. The lock is held.
+func (db *DB) freeSlot(pool netip.Prefix, slot **int64) question {
 	first := slotOf(pool.Masked().Addr())
 	last := first + 1<<(subnetBits-pool.Bits()) - 1
-	var slot *int64
-	// The lowest slot that follows a taken one (or begins the pool) and is free.
-	if err := tx.Raw(`SELECT MIN(c.slot) FROM (SELECT CAST(? AS BIGINT) AS slot UNION ALL SELECT slot + 1 FROM subnets WHERE slot >= ? AND slot < ?) c
-		WHERE NOT EXISTS (SELECT 1 FROM subnets s WHERE s.slot = c.slot)`, first, first, last).Scan(&slot).Error; err != nil {
-		return 0, err
-	}
+	// It follows a taken one, or begins the pool.
+	return question{slot, `SELECT MIN(c.slot) FROM (SELECT CAST(? AS BIGINT) AS slot UNION ALL SELECT slot + 1 FROM subnets WHERE slot >= ? AND slot < ?) c
+		WHERE NOT EXISTS (SELECT 1 FROM subnets s WHERE s.slot = c.slot)`, []any{first, first, last}}
+}
+
+// reserve takes it for a workspace.
+func (db *DB) reserve(tx *gorm.DB, id string, slot *int64) error {
 	if slot == nil {
-		return 0, &workspace.Error{Code: workspace.QuotaExceeded, Retryable: true,
-			Message: "All networks of this server are in use. Delete a workspace that is no longer needed, or ask for a wider network pool."}
+		return db.refuse(tx, &workspace.Error{Code: workspace.QuotaExceeded, Retryable: true,
+			Message: "All networks of this server are in use. Delete a workspace that is no longer needed, or ask for a wider network pool."})
 	}
-	return *slot, tx.Exec("INSERT INTO subnets (slot, workspace_id) VALUES (?, ?)", *slot, id).Error
+	return later(tx).Exec("INSERT INTO subnets (slot, workspace_id) VALUES (?, ?)", *slot, id).Error
 }

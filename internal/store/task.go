@@ -39,46 +39,52 @@ func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease 
 // one that somebody else holds must not cost the others their leases.
 func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (v task.Verdict, err error) {
 	for piece := range slices.Chunk(leases, leasesAtOnce) {
-		ids := make([]string, len(piece))
 		ours, args := make([]string, len(piece)), make([]any, 0, 3*len(piece))
 		for i, l := range piece {
-			ids[i], ours[i] = l.TaskID, "id = ? AND lease_holder = ? AND lease_token = ?"
+			ours[i] = "id = ? AND lease_holder = ? AND lease_token = ?"
 			args = append(args, l.TaskID, l.Holder, l.Token)
 		}
 		held := "status = 'RUNNING' AND (" + strings.Join(ours, " OR ") + ")"
-		const columns = "id AS task_id, workspace_id, lease_holder AS holder, lease_token AS token"
-		var kept, busy []task.Lease
+		const columns = `id AS task_id, workspace_id, lease_holder AS holder, lease_token AS token, cancel,
+			type <> 'DELETE' AND EXISTS (SELECT 1 FROM workspaces w WHERE w.id = tasks.workspace_id AND w.desired_state = 'DELETED') AS unwanted`
+		var kept, busy []heldLease
 		if err := db.write.WithContext(ctx).Raw("UPDATE tasks SET lease_until = ? WHERE id IN (SELECT id FROM tasks WHERE "+held+db.skipLocked("tasks")+") RETURNING "+columns,
 			append([]any{db.now(lease)}, args...)...).Scan(&kept).Error; err != nil {
 			return v, wrap("keep leases", err)
 		}
-		read := db.read.WithContext(ctx)
 		if len(kept) < len(piece) {
-			if err := read.Raw("SELECT "+columns+" FROM tasks WHERE "+held, args...).Scan(&busy).Error; err != nil {
+			if err := db.read.WithContext(ctx).Raw("SELECT "+columns+" FROM tasks WHERE "+held, args...).Scan(&busy).Error; err != nil {
 				return v, wrap("look for leases that were not kept", err)
 			}
 		}
 		for _, l := range piece {
-			switch {
-			case slices.Contains(kept, l):
-			case slices.Contains(busy, l):
+			is := func(h heldLease) bool { return h.Lease == l }
+			var now heldLease
+			switch i, j := slices.IndexFunc(kept, is), slices.IndexFunc(busy, is); {
+			case i >= 0:
+				now = kept[i]
+			case j >= 0:
+				now = busy[j]
 				v.Busy = append(v.Busy, l)
 			default:
 				v.Lost = append(v.Lost, l)
 			}
+			if now.Unwanted {
+				v.Unwanted = append(v.Unwanted, l.TaskID)
+			}
+			if now.Cancel {
+				v.Cancelled = append(v.Cancelled, l.TaskID)
+			}
 		}
-		var unwanted, cancelled []string
-		err := read.Raw(`SELECT t.id FROM tasks t JOIN workspaces w ON w.id = t.workspace_id
-			WHERE t.id IN ? AND t.type <> 'DELETE' AND w.desired_state = 'DELETED'`, ids).Scan(&unwanted).Error
-		if err == nil {
-			err = read.Raw("SELECT id FROM tasks WHERE id IN ? AND cancel", ids).Scan(&cancelled).Error
-		}
-		if err != nil {
-			return v, wrap("look whether running tasks are wanted", err)
-		}
-		v.Unwanted, v.Cancelled = append(v.Unwanted, unwanted...), append(v.Cancelled, cancelled...)
 	}
 	return v, nil
+}
+
+// heldLease is a lease that its holder has, and what its task's run is to be told.
+type heldLease struct {
+	task.Lease
+
+	Cancel, Unwanted bool
 }
 
 const (
@@ -116,12 +122,16 @@ func (db *DB) Reclaim(ctx context.Context) (changes []workspace.Change, err erro
 		return nil, wrap("look for tasks whose lease has ended", err)
 	}
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		locked, live, now, err := db.lockAll(tx, ids, db.skipLocked("w"), db.forUpdate("tasks"))
+		var free []string // somebody changes the others
+		if err := tx.Raw("SELECT w.id FROM workspaces w WHERE w.id ? ORDER BY w.id"+db.skipLocked("w"), among(db, ids)).Scan(&free).Error; err != nil {
+			return err
+		}
+		locked, live, now, err := db.lockAll(tx, free, db.forUpdate("tasks"))
 		if err != nil || len(locked) == 0 {
 			return err
 		}
 		var lost []string
-		if err := tx.Raw("SELECT id FROM tasks WHERE workspace_id IN ? AND "+ended, ids, toMicros(now)).Scan(&lost).Error; err != nil {
+		if err := tx.Raw("SELECT id FROM tasks WHERE workspace_id ? AND "+ended, among(db, ids), toMicros(now)).Scan(&lost).Error; err != nil {
 			return err
 		}
 		drafts := make([]*workspace.Draft, 0, len(locked))
@@ -156,7 +166,7 @@ func (db *DB) Prune(ctx context.Context, age time.Duration, keep, limit int) (in
 // LiveTasks are those of each of several workspaces.
 func (db *DB) LiveTasks(ctx context.Context, workspaceIDs []string) (map[string][]task.Task, error) {
 	var rows []taskRow
-	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id IN ? AND "+liveTasks+" ORDER BY id", workspaceIDs).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks"+db.byLive()+" WHERE workspace_id ? AND "+liveTasks+" ORDER BY id", among(db, workspaceIDs)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read live tasks", err)
 	}
 	found := make(map[string][]task.Task)
@@ -181,7 +191,7 @@ func (db *DB) Task(ctx context.Context, id string) (task.Task, error) {
 // TasksByID finds several; what does not exist is left out.
 func (db *DB) TasksByID(ctx context.Context, ids []string) (map[string]task.Task, error) {
 	var rows []taskRow
-	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE id IN ?", ids).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw("SELECT * FROM tasks WHERE id ?", among(db, ids)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read tasks", err)
 	}
 	found := make(map[string]task.Task, len(rows))
@@ -201,11 +211,11 @@ func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int,
 	}
 	// Counted between each that is asked for and the next, so that many cost no more than the last of them.
 	if err := db.read.WithContext(ctx).Raw(`WITH asked AS (SELECT id, workspace_id, lane, turn, LAG(turn, 1, -1) OVER line AS after_turn, LAG(id, 1, '') OVER line AS after_id
-			FROM tasks WHERE `+waitingTasks+` AND workspace_id IN (SELECT workspace_id FROM tasks WHERE id IN ?) WINDOW line AS (PARTITION BY lane ORDER BY turn, id)),
+			FROM tasks WHERE `+waitingTasks+` AND workspace_id IN (SELECT workspace_id FROM tasks WHERE id ?) WINDOW line AS (PARTITION BY lane ORDER BY turn, id)),
 			counted AS (SELECT a.id, a.workspace_id, a.lane, a.turn, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = a.lane AND o.run_at <= ?
 				AND (o.turn, o.id) >= (a.after_turn, a.after_id) AND (o.turn, o.id) < (a.turn, a.id)) AS n FROM asked a)
 		SELECT id, workspace_id, SUM(n) OVER (PARTITION BY lane ORDER BY turn, id) AS before FROM counted ORDER BY id`,
-		ids, db.now(0)).Scan(&rows).Error; err != nil {
+		among(db, ids), db.now(0)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read queue positions", err)
 	}
 	all, last := make(map[string]int, len(rows)), make(map[string]int) // by task, and of the last by workspace

@@ -2,12 +2,12 @@ package store
 
 import (
 	"cmp"
-	"database/sql"
 	"slices"
 	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -21,27 +21,22 @@ import (
 // newTurn asks for the turn of a new task. The first of an order is asked for, and not the least of all: PostgreSQL reads one row for that
 // whatever it knows of the table, where it reads all that wait for the other until it has been analysed.
 const newTurn = `SELECT MAX(v) FROM (
-		SELECT COALESCE((SELECT turn FROM tasks WHERE status = 'RUNNING' AND lane = @lane ORDER BY turn DESC LIMIT 1),
-			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = @lane AND run_at <= @now ORDER BY turn LIMIT 1),
-			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = @lane ORDER BY turn LIMIT 1), 0) AS v
-		UNION ALL SELECT COALESCE((SELECT turn + 1 FROM tasks WHERE owner_id = @owner AND lane = @lane AND ` + liveTasks + ` ORDER BY turn DESC LIMIT 1), 0)) turns`
+		SELECT COALESCE((SELECT turn FROM tasks WHERE status = 'RUNNING' AND lane = ? ORDER BY turn DESC LIMIT 1),
+			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = ? AND run_at <= ? ORDER BY turn LIMIT 1),
+			(SELECT turn FROM tasks WHERE ` + waitingTasks + ` AND lane = ? ORDER BY turn LIMIT 1), 0) AS v
+		UNION ALL SELECT COALESCE((SELECT turn + 1 FROM tasks WHERE owner_id = ? AND lane = ? AND ` + liveTasks + ` ORDER BY turn DESC LIMIT 1), 0)) turns`
 
-// nextTurn is the turn of a task that an owner adds to a lane. The turn that is served now is that of what runs, or else of what
-// would be claimed; of what is not due yet only when there is nothing else. Two that are added at once may get the same one.
-func (db *DB) nextTurn(tx *gorm.DB, lane task.Lane, owner string) (turn int64, err error) {
-	err = tx.Raw(newTurn, sql.Named("lane", lane), sql.Named("owner", owner), sql.Named("now", db.now(0))).Scan(&turn).Error
-	return turn, err
+// nextTurn is the turn of a task that an owner adds to a lane, as a part of the statement that adds it. The turn that is served now is that of what runs,
+// or else of what would be claimed; of what is not due yet only when there is nothing else. Two that are added at once may get the same one.
+func (db *DB) nextTurn(lane task.Lane, owner string) clause.Expr {
+	return gorm.Expr("("+newTurn+")", lane, lane, db.now(0), lane, owner, lane)
 }
 
 // requeue gives what goes back to the queue for a while, or to another lane, a new turn, behind what else its owner has there: with its old
 // one, an owner's many that fail would be before everybody else's each time. What is given back at once keeps its turn.
 func (db *DB) requeue(tx *gorm.DB, d *workspace.Draft) error {
 	for _, t := range d.Requeued() {
-		turn, err := db.nextTurn(tx, t.Lane(), t.OwnerID)
-		if err != nil {
-			return err
-		}
-		if err := tx.Exec("UPDATE tasks SET lane = ?, turn = ? WHERE id = ?", t.Lane(), turn, t.ID).Error; err != nil {
+		if err := later(tx).Exec("UPDATE tasks SET lane = ?, turn = ? WHERE id = ?", t.Lane(), db.nextTurn(t.Lane(), t.OwnerID), t.ID).Error; err != nil {
 			return err
 		}
 	}

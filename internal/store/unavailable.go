@@ -109,6 +109,12 @@ func lossOf(err error) loss {
 	return noLoss
 }
 
+// refused reports whether PostgreSQL has refused a statement, so that nothing of its transaction is there.
+func refused(err error) bool {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && said.SeverityUnlocalized == "ERROR"
+}
+
 func isReadOnly(err error) bool {
 	said, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && said.Code == readOnlyState

@@ -1,13 +1,13 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -22,47 +22,52 @@ func (db *DB) selectWorkspace() string {
 // Create inserts a workspace with its first tasks, and reserves a subnet.
 func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Prefix, change func(*workspace.Draft)) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		if w.CreatedAt, err = db.ask(tx); err != nil {
+		var now micros
+		var slot *int64
+		var live int
+		if err := db.unblock(tx); err != nil {
 			return err
 		}
+		if err := db.readTogether(tx, question{into: &now, query: "SELECT " + db.nowIn()}, db.freeSlot(pool, &slot), countLive(w.OwnerID, &live)); err != nil {
+			return err
+		}
+		w.CreatedAt = now.time()
 		d := workspace.NewDraft(w, nil, w.CreatedAt)
 		change(d)
 		if err := db.useKey(tx, d.Once); err != nil {
 			return err
 		}
 		_, tasks := d.Seal()
-		if err := tx.Omit("Slot", "Now").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
-			return nameTaken(err)
-		}
-		if err := writeLabels(tx, d.Workspace); err != nil {
+		if err := later(tx).Omit("Slot", "Now").Create(new(toWorkspaceRow(d.Workspace))).Error; err != nil {
 			return err
 		}
-		slot, err := db.reserve(tx, d.Workspace.ID, pool)
-		if err != nil {
+		if err := insertLabels(tx, d.Workspace); err != nil {
 			return err
 		}
-		d.Workspace.Subnet = subnetOf(slot).String()
+		if err := db.reserve(tx, d.Workspace.ID, slot); err != nil {
+			return err
+		}
+		d.Workspace.Subnet = subnetOf(*slot).String()
 		ch = workspace.Change{Workspace: d.Workspace, Tasks: tasks, Differs: true, Waiting: d.Waiting()}
-		if err := db.writeTasks(tx, tasks); err != nil {
+		if err := db.writeTasks(tx, tasks, map[string]int{w.OwnerID: live}); err != nil {
 			return err
 		}
 		return db.checkOverlap(tx, d.Workspace)
 	})
-	return ch, wrap("create a workspace", err)
+	return ch, wrap("create a workspace", nameTaken(err))
 }
 
 // Update changes a workspace and its tasks. The row's lock is taken before those of its tasks, always.
 func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draft) error) (ch workspace.Change, err error) {
 	err = db.transact(ctx, func(tx *gorm.DB) error {
-		w, now, err := db.findWorkspace(tx, id, db.forUpdate("w"))
+		locked, live, now, err := db.lockAll(tx, []string{id}, db.forUpdate("tasks"))
 		if err != nil {
 			return err
 		}
-		live, err := db.readLive(tx, []string{id}, db.forUpdate("tasks"))
-		if err != nil {
-			return err
+		if len(locked) == 0 {
+			return notFound("workspace")
 		}
-		d := workspace.NewDraft(w, live[id], now)
+		d := workspace.NewDraft(locked[0], live[id], now)
 		if err := change(d); err != nil {
 			return err
 		}
@@ -75,7 +80,7 @@ func (db *DB) Update(ctx context.Context, id string, change func(*workspace.Draf
 		}
 		return err
 	})
-	return ch, wrap("change a workspace", err)
+	return ch, wrap("change a workspace", nameTaken(err))
 }
 
 // save is where every change of a workspace that exists is written, of one or of several that are locked. Batches that have changed are
@@ -96,7 +101,7 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	if err != nil {
 		return nil, err
 	}
-	if err := db.writeTasks(tx, tasks); err != nil {
+	if err := db.writeTasks(tx, tasks, make(map[string]int)); err != nil {
 		return nil, err
 	}
 	for _, d := range drafts {
@@ -107,16 +112,16 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	if len(batches) > 0 {
 		changes[0].Batches = batches
 	}
-	return changes, saveWorkspaces(tx, changed)
+	return changes, db.saveWorkspaces(tx, changed)
 }
 
 // saveWorkspaces writes the rows of workspaces that have changed, all by one statement.
-func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
+func (db *DB) saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 	var rows []workspaceRow
 	columns := stateColumns
 	for _, d := range changed {
 		if d.Removed {
-			if err := tx.Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error; err != nil {
+			if err := later(tx).Exec("DELETE FROM workspaces WHERE id = ?", d.Workspace.ID).Error; err != nil {
 				return err
 			}
 			continue
@@ -127,7 +132,10 @@ func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 			columns = allColumns
 		}
 		if respecified {
-			if err := writeLabels(tx, d.Workspace); err != nil {
+			if err := later(tx).Exec("DELETE FROM workspace_labels WHERE workspace_id = ?", d.Workspace.ID).Error; err != nil {
+				return err
+			}
+			if err := insertLabels(tx, d.Workspace); err != nil {
 				return err
 			}
 		}
@@ -135,22 +143,19 @@ func saveWorkspaces(tx *gorm.DB, changed []*workspace.Draft) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	n, err := rewrite(tx, "workspaces", columns, rows, " AND workspaces.version = v.version - 1")
-	if err == nil && n != int64(len(rows)) {
-		return fmt.Errorf("the row of %s, or one beside it, has changed under its lock", rows[0].ID)
-	}
-	return nameTaken(err)
+	return rewrite(db, tx, "workspaces", columns, rows, " AND workspaces.version = v.version - 1",
+		fmt.Errorf("the row of %s, or one beside it, has changed under its lock", rows[0].ID))
 }
 
-func writeLabels(tx *gorm.DB, w workspace.Workspace) error {
-	if err := tx.Exec("DELETE FROM workspace_labels WHERE workspace_id = ?", w.ID).Error; err != nil || len(w.Labels) == 0 {
-		return err
+func insertLabels(tx *gorm.DB, w workspace.Workspace) error {
+	if len(w.Labels) == 0 {
+		return nil
 	}
 	rows := make([]labelRow, len(w.Labels))
 	for i, l := range w.Labels {
 		rows[i] = labelRow{w.ID, l.Key, l.Value}
 	}
-	return tx.Create(&rows).Error
+	return later(tx).Create(&rows).Error
 }
 
 // MoveSubnet gives a workspace another subnet, and keeps the old one and those taken from everybody for a while.
@@ -161,20 +166,26 @@ func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, take
 			return err
 		}
 		blockedUntil := now.Add(block)
-		if err := tx.Exec("UPDATE subnets SET workspace_id = NULL, blocked_until = ? WHERE workspace_id = ?", toMicros(blockedUntil), id).Error; err != nil {
+		if err := later(tx).Exec("UPDATE subnets SET workspace_id = NULL, blocked_until = ? WHERE workspace_id = ?", toMicros(blockedUntil), id).Error; err != nil {
 			return err
 		}
 		if err := db.block(tx, pool, taken, blockedUntil); err != nil {
 			return err
 		}
-		slot, err := db.reserve(tx, id, pool)
-		if err != nil {
+		var slot *int64
+		if err := db.unblock(tx); err != nil {
 			return err
 		}
-		w.Subnet = subnetOf(slot).String()
+		if err := db.readTogether(tx, db.freeSlot(pool, &slot)); err != nil {
+			return err
+		}
+		if err := db.reserve(tx, id, slot); err != nil {
+			return err
+		}
+		w.Subnet = subnetOf(*slot).String()
 		w.Version, w.UpdatedAt = w.Version+1, now
 		ch = workspace.Change{Workspace: w, Differs: true}
-		return tx.Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
+		return later(tx).Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
 	})
 	return ch, wrap("move a workspace to another subnet", err)
 }
@@ -188,7 +199,7 @@ func (db *DB) Workspace(ctx context.Context, id string) (workspace.Workspace, er
 // WorkspacesByID finds several; what does not exist is left out.
 func (db *DB) WorkspacesByID(ctx context.Context, ids []string) (map[string]workspace.Workspace, error) {
 	var rows []workspaceRow
-	if err := db.read.WithContext(ctx).Raw(db.selectWorkspace()+"w.id IN ?", ids).Scan(&rows).Error; err != nil {
+	if err := db.read.WithContext(ctx).Raw(db.selectWorkspace()+"w.id ?", among(db, ids)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read workspaces", err)
 	}
 	found := make(map[string]workspace.Workspace, len(rows))
@@ -210,8 +221,8 @@ func (db *DB) findWorkspace(tx *gorm.DB, id, locking string) (w workspace.Worksp
 }
 
 // writeTasks writes what is known already at once, and then inserts new tasks: each gets its turn after those before it, and what has ended makes
-// room in its owner's line.
-func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task) error {
+// room in its owner's line. live is how many tasks owners have, as far as that is known.
+func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task, live map[string]int) error {
 	var known, fresh []taskRow
 	for _, t := range tasks {
 		if row := toTaskRow(t); t.Revision > 1 {
@@ -221,76 +232,59 @@ func (db *DB) writeTasks(tx *gorm.DB, tasks []task.Task) error {
 		}
 	}
 	if len(known) > 0 {
-		if n, err := rewrite(tx, "tasks", taskColumns, known, " AND tasks.revision = v.revision - 1"); err != nil || n != int64(len(known)) {
-			return cmp.Or(err, fmt.Errorf("the row of %s, or one beside it, has changed meanwhile", known[0].ID))
-		}
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	l := lines{live: make(map[string]int), turns: make(map[ownersLane]int64)}
-	for i := range fresh {
-		if err := db.line(tx, &fresh[i], l); err != nil {
+		if err := rewrite(db, tx, "tasks", taskColumns, known, " AND tasks.revision = v.revision - 1",
+			fmt.Errorf("the row of %s, or one beside it, has changed meanwhile", known[0].ID)); err != nil {
 			return err
 		}
 	}
-	return tx.CreateInBatches(fresh, rowsAtOnce).Error
-}
-
-// lines are those of owners in one transaction: how many tasks each has, and the last turn of each that was given, as far as that was asked.
-type lines struct {
-	live  map[string]int
-	turns map[ownersLane]int64
-}
-
-type ownersLane struct {
-	owner string
-	lane  task.Lane
+	for _, row := range fresh {
+		if err := db.admit(tx, row.toTask(), live); err != nil {
+			return err
+		}
+		if err := db.insertTask(tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nearBound is how close to the bound of their tasks an owner is counted under a lock: many who ask at once, on all servers, are fewer.
 const nearBound = 500
 
-// line puts a new task into its owner's line, where there is room in it.
-func (db *DB) line(tx *gorm.DB, row *taskRow, l lines) (err error) {
-	t := row.toTask()
-	n, counted := l.live[t.OwnerID]
+// admit sees that there is room for a new task in its owner's line. What else is wrong with the transaction is told before that there is none: one
+// whose key was used is answered by what it was used for.
+func (db *DB) admit(tx *gorm.DB, t task.Task, live map[string]int) (err error) {
+	n, counted := live[t.OwnerID]
+	count := func() error { return db.readTogether(tx, countLive(t.OwnerID, &n)) }
 	if !counted {
-		if n, err = countLive(tx, t.OwnerID); err == nil && workspace.Admit(t, n+nearBound) != nil {
-			if err = db.lockOwner(tx, t.OwnerID); err == nil {
-				n, err = countLive(tx, t.OwnerID)
-			}
-		}
-		if err != nil {
-			return err
+		err = count()
+	}
+	if err == nil && workspace.Admit(t, n+nearBound) != nil {
+		if err = db.lockOwner(tx, t.OwnerID); err == nil {
+			err = count()
 		}
 	}
-	if err := workspace.Admit(t, n); err != nil {
+	if err != nil {
 		return err
 	}
-	l.live[t.OwnerID] = n + 1
-	key := ownersLane{t.OwnerID, t.Lane()}
-	turn, given := l.turns[key]
-	if turn++; !given {
-		if turn, err = db.nextTurn(tx, key.lane, key.owner); err != nil {
-			return err
-		}
-	}
-	l.turns[key], row.Turn = turn, turn
-	return nil
+	live[t.OwnerID] = n + 1
+	return db.refuse(tx, workspace.Admit(t, n))
 }
 
-func countLive(tx *gorm.DB, owner string) (n int, err error) {
-	err = tx.Raw("SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND "+liveTasks, owner).Scan(&n).Error
-	return n, err
+// countLive asks how many live tasks an owner has.
+func countLive(owner string, n *int) question {
+	return question{n, "SELECT COUNT(*) FROM tasks WHERE owner_id = ? AND " + liveTasks, []any{owner}}
 }
 
 func notFound(noun string) error {
 	return &workspace.Error{Code: workspace.NotFound, Message: "There is no such " + noun + ". Check the id, or list what you have."}
 }
 
+// nameTaken tells the owner of the name that a row's constraint has found taken. PostgreSQL may say so of a statement that was sent with another one, where
+// GORM translates nothing.
 func nameTaken(err error) error {
-	if errors.Is(err, gorm.ErrDuplicatedKey) {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && said.ConstraintName == "workspaces_owner_id_name_key" || !ok && errors.Is(err, gorm.ErrDuplicatedKey) {
 		return &workspace.Error{Code: workspace.Conflict, Message: "You have a workspace of that name already. Choose another name.", Field: []string{"input", "name"}}
 	}
 	return err

@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/aicli/aicli-web/internal/task"
 )
 
 // Idempotency keys: the same key and input from the same caller within KeysFor gives the first answer again. The key is committed
@@ -32,13 +34,13 @@ type Once struct {
 var ErrKeyUsed = errors.New("the idempotency key was used before")
 
 // answered is a key together with where its answer is.
-func (o Once) answered(workspaceID string, taskID *string) Once {
+func (o Once) answered(workspaceID string, by *task.Task) Once {
 	if o.Key == "" {
 		return o
 	}
 	o.WorkspaceID = workspaceID
-	if taskID != nil {
-		o.TaskID = *taskID
+	if by != nil {
+		o.TaskID = by.ID
 	}
 	return o
 }

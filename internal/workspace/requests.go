@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -73,20 +72,20 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, deadl
 	if w.Spec, err = s.newSpec(actor, w.ID, in); err != nil {
 		return Result{}, err
 	}
-	var taskID string
+	var doing task.Task
 	ch, err := s.store.Create(ctx, w, s.config.NetworkPool, func(d *Draft) {
 		params := task.Params{}
 		if wait := time.Until(deadline); wait > 0 { // by the database's clock it is another instant
 			params.DiscardUntil = d.Now().Add(wait)
 		}
-		taskID = d.Enqueue(task.Create, actor.ID, params).ID
-		d.Once = key.answered(w.ID, &taskID)
+		doing = d.Enqueue(task.Create, actor.ID, params)
+		d.Once = key.answered(w.ID, &doing)
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	s.publish(ch)
-	return result(ch, &taskID), nil
+	return result(ch, &doing), nil
 }
 
 // rejoin is again for a CREATE, which is to be undone when it fails within the wait of whoever asks last.
@@ -179,10 +178,10 @@ func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key O
 	if err != nil {
 		return Result{}, err
 	}
-	var taskID *string
+	var doing *task.Task
 	ch, err := s.updateOwn(ctx, actor, in.ID, func(d *Draft) error {
 		w := &d.Workspace
-		taskID = nil // a transaction may run again
+		doing = nil // a transaction may run again
 		switch {
 		case in.Version != nil && *in.Version != w.Version:
 			return &Error{Code: Conflict, Message: "The workspace has changed since you read it. Read it again, then repeat the update.", Field: []string{"input", "version"}}
@@ -199,20 +198,15 @@ func (s *Service) change(ctx context.Context, actor Actor, in UpdateInput, key O
 		if limits := in.Resources.over(w.Resources); limits != w.Resources {
 			w.Resources = limits
 			sync := Request{Verb: task.Sync, By: actor.ID, Params: task.Params{Grace: defaultGrace}, At: d.Now()}
-			doing, _ := d.Ask(Decide(task.Sync, *w, d.Live), sync) // it supersedes nothing, and is never there without a task
-			taskID = &doing.ID
+			doing, _ = d.Ask(Decide(task.Sync, *w, d.Live), sync) // it supersedes nothing, and is never there without a task
 		}
-		d.Once = key.answered(in.ID, taskID)
+		d.Once = key.answered(in.ID, doing)
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return Result{}, err
-	case taskID == nil:
-		return Result{Workspace: &ch.Workspace}, nil
-	default:
-		return s.reread(ctx, in.ID, *taskID) // the task that is joined is not part of the change
 	}
+	return result(ch, doing), nil
 }
 
 // Ask is a request for a task on a workspace that exists.
@@ -248,15 +242,7 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 	}
 	deadline := time.Now().Add(wait)
 	r, err := once(ctx, s, key, func() (Result, error) {
-		ch, taskID, err := s.request(ctx, actor, ask.ID, verb, task.Params{Grace: grace}, key)
-		switch {
-		case err != nil:
-			return Result{}, err
-		case taskID == nil:
-			return Result{Workspace: &ch.Workspace}, nil
-		default:
-			return s.reread(ctx, ask.ID, *taskID) // the task that is joined is not part of the change
-		}
+		return s.request(ctx, actor, ask.ID, verb, task.Params{Grace: grace}, key)
 	}, s.again(ctx, actor))
 	if err != nil {
 		return Result{}, err
@@ -264,27 +250,25 @@ func (s *Service) Request(ctx context.Context, actor Actor, verb task.Type, ask 
 	return s.await(ctx, r, deadline)
 }
 
-// request commits what becomes of a request, and says which task does it; nil where none is needed.
-func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params, key Once) (ch Change, taskID *string, err error) {
+// request commits what becomes of a request, and gives the task that does it; nil where none is needed.
+func (s *Service) request(ctx context.Context, actor Actor, id string, verb task.Type, params task.Params, key Once) (Result, error) {
 	var cut []string
-	ch, err = s.updateOwn(ctx, actor, id, func(d *Draft) error {
-		taskID = nil // a transaction may run again
+	var doing *task.Task
+	ch, err := s.updateOwn(ctx, actor, id, func(d *Draft) error {
+		doing = nil // a transaction may run again
 		decision := Decide(verb, d.Workspace, d.Live)
 		if decision.Refusal != nil {
 			return decision.Refusal
 		}
-		var doing *task.Task
-		if doing, cut = d.Ask(decision, Request{Verb: verb, By: actor.ID, Params: params, At: d.Now()}); doing != nil {
-			taskID = &doing.ID
-		}
-		d.Once = key.answered(id, taskID)
+		doing, cut = d.Ask(decision, Request{Verb: verb, By: actor.ID, Params: params, At: d.Now()})
+		d.Once = key.answered(id, doing)
 		return nil
 	})
 	if err != nil {
-		return ch, nil, err
+		return Result{}, err
 	}
 	s.interrupt(cut, task.ErrSuperseded)
-	return ch, taskID, nil
+	return result(ch, doing), nil
 }
 
 // updateOwn is update for somebody: what the actor does not see does not exist.
@@ -330,20 +314,25 @@ func (s *Service) awaitEnd(ctx context.Context, r Result, deadline time.Time) (R
 	defer sub.Close()
 	waiting, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	r, err := s.reread(ctx, id, taskID)
-	for err == nil && r.Task != nil && r.Task.Status.Live() {
-		t, nextErr := sub.Next(waiting)
+	t, err := s.store.Task(ctx, taskID) // it may have ended before anybody listened
+	for err == nil && t.Status.Live() {
+		next, nextErr := sub.Next(waiting)
 		if nextErr != nil {
 			break
 		}
-		if !t.Status.Live() {
-			return s.reread(ctx, id, taskID)
-		}
+		t = next
 	}
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
-	return s.reread(ctx, id, taskID)
+	switch r.Task = &t; {
+	case CodeOf(err) == NotFound:
+		r.Task = nil
+	case err != nil:
+		return Result{}, err
+	}
+	r.Workspace, err = s.now(ctx, id)
+	return r, err
 }
 
 // again gives the answer that a key stands for, as it is now, to somebody who may still see it.
@@ -368,21 +357,29 @@ func (s *Service) reread(ctx context.Context, id, taskID string) (r Result, err 
 			return Result{}, err
 		}
 	}
+	r.Workspace, err = s.now(ctx, id)
+	return r, err
+}
+
+// now is a workspace as it is; nil when it has been deleted.
+func (s *Service) now(ctx context.Context, id string) (*Workspace, error) {
 	w, err := s.store.Workspace(ctx, id)
 	switch {
 	case err == nil:
-		r.Workspace = &w
-	case CodeOf(err) != NotFound:
-		return Result{}, err
+		return &w, nil
+	case CodeOf(err) == NotFound:
+		return nil, nil //nolint:nilnil // there is none, which is an answer
+	default:
+		return nil, err
 	}
-	return r, nil
 }
 
-func result(ch Change, taskID *string) Result {
-	r := Result{Workspace: &ch.Workspace}
-	if taskID != nil {
-		if i := slices.IndexFunc(ch.Tasks, func(t task.Task) bool { return t.ID == *taskID }); i >= 0 {
-			r.Task = &ch.Tasks[i]
+// result is the answer to a change: with the task that does it, as it was written, or as it was read where it was joined as it is.
+func result(ch Change, doing *task.Task) Result {
+	r := Result{Workspace: &ch.Workspace, Task: doing}
+	if doing != nil {
+		if written := find(ch.Tasks, func(t task.Task) bool { return t.ID == doing.ID }); written != nil {
+			r.Task = written
 		}
 	}
 	return r

@@ -14,14 +14,15 @@ func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.
 	if err != nil {
 		return task.Task{}, err
 	}
-	if _, err = s.update(ctx, t.WorkspaceID, func(d *Draft) error { return d.Cancel(id) }); err != nil {
+	ch, err := s.update(ctx, t.WorkspaceID, func(d *Draft) error { return d.Cancel(id) })
+	if err != nil {
 		if CodeOf(err) == NotFound { // the workspace, and with it all that was live
 			err = conflict("The task has ended already.")
 		}
 		return task.Task{}, err
 	}
 	s.interrupt([]string{id}, task.ErrCancelled)
-	return s.store.Task(ctx, id)
+	return *result(ch, &t).Task, nil
 }
 
 // RetryTask asks once more for what a task that failed was asked for, and returns the task that does it now.
@@ -37,16 +38,16 @@ func (s *Service) RetryTask(ctx context.Context, actor Actor, id string) (task.T
 		return task.Task{}, conflict("The task is what recovery fell back to when it gave up, and cannot be run again by itself. Start, sync or delete the workspace.")
 	}
 	params := task.Params{Grace: t.Params.Grace} // not Undo: by now it could take back what was asked for since
-	_, again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params, Once{})
+	again, err := s.request(ctx, actor, t.WorkspaceID, t.Type, params, Once{})
 	switch {
 	case CodeOf(err) == NotFound:
 		return task.Task{}, conflict("The workspace of this task has been deleted.")
 	case err != nil:
 		return task.Task{}, err
-	case again == nil:
+	case again.Task == nil:
 		return task.Task{}, conflict("What the task was asked for is so by now.")
 	}
-	return s.store.Task(ctx, *again)
+	return *again.Task, nil
 }
 
 // ownTask is Task for requests, whose errors name the field.
