@@ -49,12 +49,16 @@ web-test: web ## Types and unit tests of the explorer
 	scripts/with-web.sh npm --prefix web run typecheck
 	scripts/with-web.sh npm --prefix web test
 
+.PHONY: clients
+clients: go ## Make and compile the typed clients of docs/clients.md
+	scripts/build-clients.sh
+
 .PHONY: image-test
 image-test: go engine ## Build the image, run it and ask it a few things
 	scripts/image-test.sh
 
 .PHONY: go-test
-go-test: go web engine chromium gcc ## Run the Go tests, with everything real that they need
+go-test: go web clients engine chromium gcc ## Run the Go tests, with everything real that they need
 	scripts/with-web.sh scripts/with-postgres.sh scripts/go-test.sh
 
 .PHONY: test-newest-docker

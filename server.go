@@ -53,6 +53,7 @@ type commands struct {
 	Token   tokenCommand   `cmd:"" help:"Print a bearer token."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database up to date, as serve does by itself."`
 	Backup  backupCommand  `cmd:"" help:"Copy the database of SQLite to a file, also beside a running server."`
+	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema, for tools that make typed clients of it."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what engine, database, image and kernel can and cannot do."`
 }
 
@@ -68,6 +69,8 @@ type migrateCommand struct {
 type backupCommand struct {
 	File string `arg:"" help:"Where the copy goes. There must be no such file."`
 }
+
+type schemaCommand struct{}
 
 type doctorCommand struct {
 	Orphans bool `help:"List also the containers, networks and subnets of this installation that no workspace knows of."`
@@ -208,6 +211,9 @@ func (m *migrateCommand) Run(h *host) error {
 	_, err = fmt.Fprintln(h.out, said)
 	return err
 }
+
+// Run prints the schema.
+func (*schemaCommand) Run(h *host) error { return graph.PrintSchema(h.out) }
 
 // Run makes a backup. It makes no database.
 func (b *backupCommand) Run(h *host) error {

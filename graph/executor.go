@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"io"
 	"log/slog"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -9,6 +10,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/formatter"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/aicli/aicli-web/internal/auth"
@@ -21,6 +23,28 @@ const (
 	// documentMax bounds the text of one that is kept, in bytes; a longer one is parsed each time. Parsed, it is many times as large.
 	documentMax = 8 << 10
 )
+
+// PrintSchema writes the schema in its own language.
+func PrintSchema(w io.Writer) error {
+	text := &failing{Writer: w}
+	formatter.NewFormatter(text, formatter.WithIndent("  ")).FormatSchema(NewExecutableSchema(Config{}).Schema())
+	return text.err
+}
+
+// failing keeps the first error of a writer, which the formatter does not heed.
+type failing struct {
+	io.Writer
+
+	err error
+}
+
+// Write is part of io.Writer.
+func (f *failing) Write(p []byte) (n int, err error) {
+	if f.err == nil {
+		n, f.err = f.Writer.Write(p)
+	}
+	return n, f.err
+}
 
 // NewExecutor makes what runs operations. requestID finds the id of the request that a context belongs to.
 func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.Logger) graphql.GraphExecutor {

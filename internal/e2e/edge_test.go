@@ -351,6 +351,14 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%d: %s", code, out)
 		}
 	})
+	t.Run("schema prints the whole schema", func(t *testing.T) {
+		out, code := h.run("schema")
+		for _, part := range []string{"type Workspace implements Node {", "scalar Int64", "type Subscription {", "DATABASE_UNAVAILABLE"} {
+			if code != 0 || !strings.Contains(out, part) {
+				t.Errorf("%d: it lacks %q", code, part)
+			}
+		}
+	})
 	t.Run("a token needs a user and a known role", func(t *testing.T) {
 		for _, args := range [][]string{{"token"}, {"token", "--user", "x", "--role", "king"}, {"token", "--user", "a/b"}, {"fly"}} {
 			if out, code := h.run(args...); code == 0 {
