@@ -16,6 +16,7 @@ func TestTypedClients(t *testing.T) {
 		"apollo": node("apollo/check.mjs"), "relay": node("relay/check.mjs"), "urql": node("urql/check.mjs"), "go": {"./go/check"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := exec.CommandContext(t.Context(), command[0], append(command[1:], "http://"+s.address, h.token(name))...)
 			var err error
 			if c.Dir, err = filepath.Abs("../../clients/built"); err != nil {

@@ -171,7 +171,7 @@ func writeBatch(tx *gorm.DB, b *workspace.Batch, now time.Time) error {
 		b.Count(workspace.ItemCancelled, int(r.RowsAffected))
 	}
 	b.Seal(now)
-	return tx.Model(&batchRow{}).Where("id = ?", b.ID).
+	return later(tx).Model(&batchRow{}).Where("id = ?", b.ID).
 		Select("Status", "Cancel", "Succeeded", "Failed", "Skipped", "Cancelled", "FinishedAt", "Revision").Updates(toBatchRow(*b)).Error
 }
 

@@ -138,3 +138,6 @@ func (t Tx) Numbers(queries ...string) ([]int, error) {
 
 // Wrap says what was attempted.
 var Wrap = wrap
+
+// ErrUncommitted is joined to an error where it is not known whether a transaction was committed.
+var ErrUncommitted = errUncommitted

@@ -88,7 +88,7 @@ func (g *finishes) remove(f *finish) bool {
 	return true
 }
 
-// finishAll writes all that wait, unless somebody else was faster with f, and tells them. They are taken once the transaction has begun,
+// finishAll writes all that wait, unless somebody else was faster with f, and tells them. They are taken once the transaction has its connection,
 // so that what ends meanwhile comes along.
 func (db *DB) finishAll(ctx context.Context, f *finish) {
 	select {

@@ -42,6 +42,7 @@ type outage struct {
 	mu       sync.Mutex
 	log      *slog.Logger
 	asking   bool // whether it is there
+	broken   bool // a connection has failed since it was last asked
 	away     error
 	full     error // why it cannot be written; not nil: that is tried
 	epoch    int   // of connections: those of one before are not used again
@@ -108,6 +109,9 @@ func (o *outage) done(conn *pgx.Conn) {
 func (o *outage) heed(err error) {
 	switch lossOf(err) {
 	case away:
+		o.mu.Lock()
+		o.broken = true
+		o.mu.Unlock()
 		o.doubt()
 	case unwritable:
 		o.stuck(err)
@@ -146,6 +150,7 @@ func (o *outage) ask() {
 		err = o.signed(o.ctx)
 	}
 	if err == nil {
+		o.dropBroken()
 		o.mention(func() { o.log.Warn("a connection to the database failed or was slow, and the database is there") })
 	}
 	if err != nil && o.ctx.Err() == nil {
@@ -222,6 +227,17 @@ func (o *outage) back(after time.Duration) {
 	o.away = nil
 	o.epoch++
 	o.log.Info("the database is back", "away_for", after.Round(time.Millisecond))
+}
+
+// dropBroken has all connections dropped where one has failed though the database is there: it may have been restarted, and each of the others would
+// fail once.
+func (o *outage) dropBroken() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.broken {
+		o.epoch++
+	}
+	o.broken = false
 }
 
 // renew has all connections dropped when they are to be used again.

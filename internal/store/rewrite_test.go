@@ -25,6 +25,7 @@ func TestEveryColumnThatMayChangeIsRewritten(t *testing.T) {
 	check(&workspaceRow{}, names(allColumns), "owner_id", "project_path", "project_key", "created_at", "slot", "now")
 	check(&taskRow{}, names(taskColumns), "type", "workspace_id", "owner_id", "requested_by", "max_attempts", "created_at", "started_at",
 		"lease_token", "lease_until", "lane", "turn")
+	check(&taskRow{}, names(freshColumns), "turn")
 }
 
 func names[R any](columns []column[R]) (names []string) {

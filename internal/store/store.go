@@ -234,8 +234,8 @@ func (db *DB) lock(tx *gorm.DB, key int64) error {
 	return later(tx).Exec("SELECT pg_advisory_xact_lock(?)", key).Error
 }
 
-// lockOwners is the class of the advisory locks of owners, held while what an owner has is counted and more is added. It is taken last, after
-// every row.
+// lockOwners is the class of the advisory locks of owners, held while what an owner has is counted and more is added. It is taken after the rows that are
+// locked by their ids.
 const lockOwners = 0x6169
 
 func (db *DB) lockOwner(tx *gorm.DB, owner string) error {
@@ -258,7 +258,8 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 		done = err == nil
 		return err
 	}, &sql.TxOptions{})
-	if err = w.why(err); err != nil && done && !refused(err) {
+	uncertain := done && lossOf(err) != noLoss && !refused(err)
+	if err = w.why(err); uncertain {
 		err = fmt.Errorf("%w: %w", errUncommitted, err)
 	}
 	if db.dialect == SQLite { // PostgreSQL's driver has told

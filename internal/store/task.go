@@ -147,7 +147,10 @@ func (db *DB) Reclaim(ctx context.Context) (changes []workspace.Change, err erro
 		changes, err = db.save(tx, drafts...)
 		return err
 	})
-	return changes, wrap("give back tasks", err)
+	if err != nil {
+		return nil, wrap("give back tasks", err)
+	}
+	return changes, nil
 }
 
 // Prune deletes tasks that have ended.

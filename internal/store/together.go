@@ -56,7 +56,7 @@ type question struct {
 // readTogether reads the answers of several queries, of which none needs that of another one.
 func (db *DB) readTogether(tx *gorm.DB, questions ...question) error {
 	last := len(questions) - 1
-	if db.dialect == SQLite || last == 0 {
+	if db.dialect == SQLite || last == 0 || tx.Statement.Context.Value(togetherKey{}) == nil {
 		for _, q := range questions {
 			if err := tx.Raw(q.query, q.args...).Scan(q.into).Error; err != nil {
 				return err
@@ -131,7 +131,7 @@ type conn struct {
 
 // BeginTx is part of driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	if ctx.Value(togetherKey{}) == nil {
+	if ctx.Value(togetherKey{}) == nil || opts != (driver.TxOptions{}) {
 		return c.Conn.BeginTx(ctx, opts)
 	}
 	if c.Conn.Conn().IsClosed() {
@@ -140,6 +140,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	c.together, c.sent, c.waiting = true, false, []queued{{query: "BEGIN"}}
 	return transaction{ctx, c}, nil
 }
+
+// IsValid is part of driver.Validator: a transaction whose context has ended leaves a connection that can be used again, unless it was closed.
+func (c *conn) IsValid() bool { return !c.Conn.Conn().IsClosed() }
 
 // ExecContext is part of driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -221,7 +224,10 @@ type transaction struct {
 	conn *conn
 }
 
-const commit = "COMMIT"
+const (
+	commit = "COMMIT"
+	idle   = 'I' // a session's state outside of a transaction
+)
 
 // Commit is part of driver.Tx. What waits is sent with it.
 func (t transaction) Commit() error {
@@ -229,7 +235,8 @@ func (t transaction) Commit() error {
 	if !c.sent && len(c.waiting) == 1 {
 		return t.end() // nothing was asked for
 	}
-	if _, _, err := c.send(t.ctx, queued{query: commit}); err != nil {
+	// Whoever asked may go away meanwhile. What is on its way is committed or not all the same, and somebody has to know which.
+	if _, _, err := c.send(context.WithoutCancel(t.ctx), queued{query: commit}); err != nil {
 		_ = t.Rollback() // where that fails too, the connection is not used again
 		return err
 	}
@@ -239,7 +246,7 @@ func (t transaction) Commit() error {
 // Rollback is part of driver.Tx.
 func (t transaction) Rollback() error {
 	c := t.conn
-	if !c.sent || c.Conn.Conn().IsClosed() {
+	if !c.sent || c.Conn.Conn().IsClosed() || c.Conn.Conn().PgConn().TxStatus() == idle {
 		return t.end()
 	}
 	_, err := c.Conn.Conn().Exec(context.WithoutCancel(t.ctx), "ROLLBACK")

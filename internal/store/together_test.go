@@ -1,12 +1,16 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/store"
 	"github.com/aicli/aicli-web/internal/store/storetest"
+	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
@@ -87,7 +91,7 @@ func TestTransactionsHoldHoweverTheyAreSent(t *testing.T) {
 			if errors.Is(c.want, errAny) {
 				told = err != nil && !errors.Is(err, errOther)
 			}
-			if !told {
+			if !told || errors.Is(err, store.ErrUncommitted) {
 				t.Errorf("%s: got %v, want %v", c.what, err, c.want)
 			}
 			if got := count(); got != c.rows {
@@ -114,5 +118,62 @@ func TestACommitThatIsRefusedIsNotUncertain(t *testing.T) {
 	err := store.Wrap("write", db.Transact(t.Context(), func(tx store.Tx) error { return tx.Later("INSERT INTO sent VALUES (1)") }))
 	if !errors.Is(err, workspace.ErrDatabaseUnavailable) || errors.Is(err, workspace.ErrDatabaseUncertain) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatIsBeingCommittedIsNotCut: whoever asked may go away, and what was committed is known all the same.
+func TestWhatIsBeingCommittedIsNotCut(t *testing.T) {
+	db, dsn := storetest.Open(t, store.Postgres)
+	other := storetest.OpenAt(t, store.Postgres, dsn)
+	if err := db.Exec(t.Context(), "CREATE TABLE sent (a INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	committed := make(chan error)
+	go func() {
+		committed <- db.Transact(ctx, func(tx store.Tx) error {
+			return errors.Join(tx.Later("INSERT INTO sent VALUES (1)"), tx.Later("SELECT pg_sleep(0.5)"))
+		})
+	}()
+	number := func(query string) (n int) {
+		t.Helper()
+		if err := other.Transact(t.Context(), func(tx store.Tx) error {
+			all, err := tx.Numbers(query)
+			n = all[0]
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for number("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT pg_sleep%'") == 0 {
+		runtime.Gosched()
+	}
+	leave()
+	if err := <-committed; err != nil {
+		t.Error(err)
+	}
+	if n := number("SELECT COUNT(*) FROM sent"); n != 1 {
+		t.Errorf("there are %d rows", n)
+	}
+}
+
+// TestWhatIsNotCommittedIsNotGivenBack: a change that PostgreSQL has refused in the end is none, and nobody is told of it.
+func TestWhatIsNotCommittedIsNotGivenBack(t *testing.T) {
+	db, _ := storetest.Open(t, store.Postgres)
+	add(t, db, "ann", "one")
+	if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second); err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	for _, statement := range []string{
+		"CREATE FUNCTION refuse() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$",
+		"CREATE CONSTRAINT TRIGGER refuse_at_commit AFTER UPDATE ON tasks DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+	} {
+		if err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changes, err := db.Reclaim(t.Context()); err == nil || len(changes) > 0 {
+		t.Errorf("got %d changes , %v", len(changes), err)
 	}
 }

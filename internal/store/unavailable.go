@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aicli/aicli-web/internal/workspace"
@@ -26,7 +27,7 @@ var (
 // Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 var (
 	busyStates       = []string{"53300"} // no connection is free: those that there are work
-	awayStates       = []string{"08", "57P", "25P03"}
+	awayStates       = []string{"08", "57P", idleEnded}
 	unwritableStates = []string{"53", "58030", readOnlyState}
 )
 
@@ -109,10 +110,16 @@ func lossOf(err error) loss {
 	return noLoss
 }
 
-// refused reports whether PostgreSQL has refused a statement, so that nothing of its transaction is there.
+// idleEnded is the state of a session that PostgreSQL has ended since its transaction was idle for too long: what comes after that is not heard.
+const idleEnded = "25P03"
+
+// refused reports whether it is certain that a transaction was not committed: PostgreSQL has refused a statement of it, or was never sent its end.
 func refused(err error) bool {
-	said, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && said.SeverityUnlocalized == "ERROR"
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok && (said.SeverityUnlocalized == "ERROR" || said.Code == idleEnded) {
+		return true
+	}
+	_, unsent := errors.AsType[pgx.ErrPreprocessingBatch](err)
+	return unsent || pgconn.SafeToRetry(err)
 }
 
 func isReadOnly(err error) bool {

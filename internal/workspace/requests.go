@@ -317,10 +317,13 @@ func (s *Service) awaitEnd(ctx context.Context, r Result, deadline time.Time) (R
 	t, err := s.store.Task(ctx, taskID) // it may have ended before anybody listened
 	for err == nil && t.Status.Live() {
 		next, nextErr := sub.Next(waiting)
-		if nextErr != nil {
+		if nextErr != nil { // what another server did may not have been heard of
+			t, err = s.store.Task(ctx, taskID)
 			break
 		}
-		t = next
+		if newerTask(t, next) {
+			t = next
+		}
 	}
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()

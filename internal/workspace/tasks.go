@@ -14,7 +14,12 @@ func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.
 	if err != nil {
 		return task.Task{}, err
 	}
-	ch, err := s.update(ctx, t.WorkspaceID, func(d *Draft) error { return d.Cancel(id) })
+	ch, err := s.update(ctx, t.WorkspaceID, func(d *Draft) error {
+		if now := find(d.Live, func(live task.Task) bool { return live.ID == id }); now != nil {
+			t = *now
+		}
+		return d.Cancel(id)
+	})
 	if err != nil {
 		if CodeOf(err) == NotFound { // the workspace, and with it all that was live
 			err = conflict("The task has ended already.")
