@@ -47,10 +47,13 @@ func OpenBare(t *testing.T, dialect store.Dialect) (db *store.DB, dsn string) {
 	return OpenAt(t, dialect, dsn), dsn
 }
 
-// OpenAt opens a database that is there, until the end of the test.
+// OpenAt opens a database that is there, until the end of the test. SQLite does not wait for the disk in it.
 func OpenAt(t *testing.T, dialect store.Dialect, dsn string) *store.DB {
 	t.Helper()
 	db, err := store.Open(dialect, dsn)
+	if err == nil {
+		err = db.Hurry(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
