@@ -23,6 +23,7 @@ type Workspaces interface {
 	Get(ctx context.Context, id string) (workspace.Workspace, error)
 	Record(ctx context.Context, id string, seen workspace.Observed) (workspace.Workspace, error)
 	RecordEnd(ctx context.Context, id string, e workspace.End) (news bool, err error)
+	StopBy(ctx context.Context, lease task.Lease, grace time.Duration) (time.Duration, error)
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 	CheckImage(image string) error
 	Enclosing(ctx context.Context, w workspace.Workspace) (name string, err error)
@@ -57,7 +58,7 @@ type Lifecycle struct {
 
 // New makes a lifecycle for the containers of one installation.
 func New(e engine.Engine, workspaces Workspaces, projects Projects, installation string, log *slog.Logger) *Lifecycle {
-	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation, log: log, pulls: pulls{pause: pullPause, floor: pullFloor}}
+	return &Lifecycle{engine: e, workspaces: workspaces, projects: projects, installation: installation, log: log, pulls: newPulls()}
 }
 
 // Handlers are the handlers of all task types: one, since all of them observe, plan and apply.
@@ -375,7 +376,9 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		switch next.op {
 		case pullImage:
 			if err = l.workspaces.CheckImage(w.Image); err == nil { // the rules may have changed since it was created
-				err = l.pulls.wait(ctx, l.engine, w.Image, func(percent float64) { report(string(pullImage), &percent) })
+				err = task.Park(ctx, func() error {
+					return l.pulls.wait(ctx, l.engine, w.OwnerID, w.Image, func(percent float64) { report(string(pullImage), &percent) })
+				})
 			}
 			if err == nil {
 				err = l.lookUpImage(ctx, t, w, &s)
@@ -396,7 +399,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case startContainer:
 			err = l.startContainer(ctx, w, target)
 		case stopContainer:
-			err = l.engine.StopContainer(ctx, target, t.Params.Grace)
+			err = l.stopContainer(ctx, t, target)
 		case removeContainer:
 			err = l.engine.RemoveContainer(ctx, target)
 		case removeNetwork:
@@ -457,6 +460,17 @@ func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, 
 		return "", &engine.Error{Kind: engine.KindNotFound, Op: "create container", Subject: w.Image, Err: errImageGone}
 	}
 	return l.engine.CreateContainer(ctx, isolation.Container(w, *image, l.installation, network, project))
+}
+
+// stopContainer tells a container to end, and kills it when its grace is over. A task that another server had begun goes on with what is left of it.
+func (l *Lifecycle) stopContainer(ctx context.Context, t task.Task, id string) error {
+	return task.Park(ctx, func() error {
+		grace, err := l.workspaces.StopBy(ctx, t.Lease, t.Params.Grace)
+		if err != nil {
+			return err
+		}
+		return l.engine.StopContainer(ctx, id, grace)
+	})
 }
 
 func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, id string) error {

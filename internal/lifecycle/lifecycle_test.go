@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
@@ -22,6 +23,8 @@ type desk struct {
 	w     workspace.Workspace
 	moves [][]netip.Prefix // what was taken, each time it had to move
 	known bool             // whether a row knows what is taken for an orphan
+
+	begun bool // another server has begun to stop the container, and its grace is over
 
 	refusedImage error
 
@@ -54,6 +57,13 @@ func (d *desk) RecordEnd(_ context.Context, _ string, e workspace.End) (bool, er
 	}
 	d.ends = append(d.ends, e)
 	return true, nil
+}
+
+func (d *desk) StopBy(_ context.Context, _ task.Lease, grace time.Duration) (time.Duration, error) {
+	if d.begun {
+		return 0, nil
+	}
+	return grace, nil
 }
 
 func (d *desk) MoveSubnet(_ context.Context, _ string, taken []netip.Prefix) (workspace.Workspace, error) {
@@ -588,5 +598,32 @@ func TestACommandThatCannotBeRunFailsItsTask(t *testing.T) {
 		if class != task.Permanent || failure.Code != string(workspace.BadUserInput) || fmt.Sprint(failure.Field) != "[input command]" || d.w.Observed.State() != workspace.ContainerExited {
 			t.Errorf("%s: %v, %+v, %s after %v", typ, err, failure, d.w.Observed.State(), fake.Calls())
 		}
+	}
+}
+
+// TestAStopGoesOnWithWhatIsLeft: a server that takes over a stop from one that was killed does not begin its grace anew.
+func TestAStopGoesOnWithWhatIsLeft(t *testing.T) {
+	for begun, want := range map[bool]time.Duration{false: 40 * time.Second, true: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := enginetest.New()
+			fake.Pullable("alpine", nil)
+			d := &desk{begun: begun, w: workspace.Workspace{
+				ID: "ws_1", OwnerID: "ann", Subnet: "10.213.0.0/28", DesiredState: workspace.WantRunning,
+				Spec: workspace.Spec{Image: "alpine", Command: []string{"sh", "-c", "trap '' TERM; sleep 1000"}, ProjectPath: "p"},
+			}}
+			l := New(fake, d, projects{}, "inst_1", slog.New(slog.DiscardHandler))
+			report := func(string, *float64) {}
+			if err := l.Handlers()[task.Create](t.Context(), task.Task{Type: task.Create, WorkspaceID: "ws_1"}, report); err != nil {
+				t.Fatal(err)
+			}
+			d.w.DesiredState = workspace.WantStopped
+			began := time.Now()
+			if err := l.Handlers()[task.Stop](t.Context(), task.Task{Type: task.Stop, WorkspaceID: "ws_1", Params: task.Params{Grace: 40 * time.Second}}, report); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != want || d.w.Observed.State() != workspace.ContainerExited {
+				t.Errorf("begun before: %t; it took %v, want %v, and the container is %s", begun, took, want, d.w.Observed.State())
+			}
+		})
 	}
 }

@@ -17,7 +17,7 @@ import (
 type op string
 
 const (
-	pullImage       op = "pull image"
+	pullImage       op = task.StepPull
 	createNetwork   op = "create network"
 	connectNetwork  op = "connect network"
 	createContainer op = "create container"

@@ -113,6 +113,13 @@ func (d desk) RecordEnd(ctx context.Context, id string, e workspace.End) (bool, 
 	return d.server.Service.RecordEnd(ctx, id, e)
 }
 
+func (d desk) StopBy(ctx context.Context, lease task.Lease, grace time.Duration) (time.Duration, error) {
+	if err := d.server.reach(); err != nil {
+		return 0, err
+	}
+	return d.server.Service.StopBy(ctx, lease, grace)
+}
+
 func (d desk) MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error) {
 	if err := d.server.reach(); err != nil {
 		return workspace.Workspace{}, err
@@ -160,6 +167,9 @@ func (projects) Begun(engine.Container) (begun, known bool) { return true, true 
 func (w *world) serve() *server {
 	w.Helper()
 	db, err := store.Open(w.dialect, w.dsn)
+	if err == nil {
+		err = db.Hurry(w.Context())
+	}
 	if err != nil {
 		w.Fatal(err)
 	}

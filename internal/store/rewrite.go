@@ -91,6 +91,7 @@ var taskColumns = []column[taskRow]{
 	plain("cancel", boolean, func(r taskRow) any { return r.Cancel }),
 	plain("in_batch", boolean, func(r taskRow) any { return r.InBatch }),
 	plain("batch_id", text, func(r taskRow) any { return r.BatchID }),
+	plain("stop_by", integer, func(r taskRow) any { return r.StopBy }),
 }
 
 // freshColumns are those of a new task, but for its turn.

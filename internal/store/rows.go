@@ -140,6 +140,7 @@ type taskRow struct {
 	Cancel      bool
 	BatchID     string
 	InBatch     bool
+	StopBy      *micros
 }
 
 func (taskRow) TableName() string { return "tasks" }
@@ -151,6 +152,7 @@ func toTaskRow(t task.Task) taskRow {
 		Failure: t.Failure, Params: t.Params, CreatedAt: toMicros(t.CreatedAt), RunAt: toMicros(t.RunAt),
 		StartedAt: optMicros(t.StartedAt), FinishedAt: optMicros(t.FinishedAt), Revision: t.Revision,
 		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Lane()), Cancel: t.Cancel, BatchID: t.BatchID, InBatch: t.InBatch,
+		StopBy: optMicros(t.StopBy),
 	}
 }
 
@@ -159,7 +161,7 @@ func (r taskRow) toTask() task.Task {
 		ID: r.ID, Type: task.Type(r.Type), Status: task.Status(r.Status), WorkspaceID: r.WorkspaceID, OwnerID: r.OwnerID,
 		RequestedBy: r.RequestedBy, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Step: r.Step, Progress: r.Progress,
 		Failure: r.Failure, Params: r.Params, Cancel: r.Cancel, BatchID: r.BatchID, InBatch: r.InBatch, CreatedAt: r.CreatedAt.time(), RunAt: r.RunAt.time(),
-		StartedAt: optTime(r.StartedAt), FinishedAt: optTime(r.FinishedAt), Revision: r.Revision,
+		StartedAt: optTime(r.StartedAt), FinishedAt: optTime(r.FinishedAt), StopBy: optTime(r.StopBy), Revision: r.Revision,
 		Lease: task.Lease{TaskID: r.ID, WorkspaceID: r.WorkspaceID, Holder: r.LeaseHolder, Token: r.LeaseToken},
 	}
 }

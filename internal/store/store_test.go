@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -488,6 +489,36 @@ func TestLeases(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+		t.Run("the time that a container has to end begins once", func(t *testing.T) {
+			now := time.Now()
+			db.UseClock(func() time.Time { return now })
+			defer db.UseClock(nil)
+			left := func(want time.Duration) {
+				t.Helper()
+				if left, err := db.StopBy(t.Context(), got[0].Lease, 40*time.Second); err != nil || left != want {
+					t.Errorf("it has %v, %v, want %v", left, err, want)
+				}
+			}
+			left(40 * time.Second)
+			now = now.Add(30 * time.Second)
+			left(10 * time.Second)
+			now = now.Add(time.Minute)
+			left(0)
+			if _, err := db.StopBy(t.Context(), old, time.Second); !errors.Is(err, task.ErrLeaseLost) {
+				t.Errorf("got %v", err)
+			}
+			stopBy := func() *time.Time {
+				t.Helper()
+				tk, err := db.Task(t.Context(), got[0].ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tk.StopBy
+			}
+			if stopBy() == nil {
+				t.Error("it was not kept")
+			}
+		})
 		t.Run("so is one of another holder", func(t *testing.T) {
 			other := got[0].Lease
 			other.Holder = "second"
@@ -685,7 +716,11 @@ func elsewhere(t *testing.T, dsn, statement string, args ...any) *sql.Tx {
 
 // TestWhatWasAnsweredIsOnTheDisk holds that SQLite waits for it; PostgreSQL does unless it is told otherwise.
 func TestWhatWasAnsweredIsOnTheDisk(t *testing.T) {
-	db, _ := storetest.Open(t, store.SQLite)
+	db, err := store.Open(store.SQLite, filepath.Join(t.TempDir(), "test.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
 	const full = 2
 	if level, err := db.Synchronous(t.Context()); err != nil || level != full {
 		t.Errorf("synchronous is %d, %v", level, err)

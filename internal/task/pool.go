@@ -107,15 +107,20 @@ type Pool struct {
 	wake  chan struct{}
 	check chan struct{} // holds a token when leases are to be looked at now
 
-	mu      sync.Mutex
-	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
-	turn    Lane           // that the next claim begins with
+	mu       sync.Mutex
+	running  map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
+	turn     Lane           // that the next claim begins with
+	claiming int            // workers that a claim under way has asked for
+	busy     [2]int         // workers, by the lane of what they run
+	parked   int            // runs that only wait
+	resuming []*resumed     // whose wait is over, and who wait for a worker
 }
 
 // run is a task that was claimed here and whose outcome is not written yet. Its worker is free for another one while that is being done:
 // outcomes are written many at once, and nobody waits for that who could work.
 type run struct {
 	handled     bool // the handler has returned
+	parked      bool // it only waits
 	workspaceID string
 	lane        Lane
 	cancel      context.CancelCauseFunc
@@ -173,10 +178,10 @@ func (p *Pool) Recheck(ids []string) {
 	}
 }
 
-// Workers is how many tasks run at once at most.
+// Workers is how many tasks run at once at most, besides those that only wait.
 func (p *Pool) Workers() int { return p.opts.Workers }
 
-// Running is how many tasks run now.
+// Running is how many tasks run now, with those that only wait.
 func (p *Pool) Running() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,7 +223,8 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // claim fills the free slots. Claimed tasks that wait would be invisible to other servers, so it asks for no more than that.
 func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
-	slots := p.slots()
+	slots := p.reserve()
+	defer p.unreserve()
 	if slots.Free <= 0 {
 		return
 	}
@@ -266,30 +272,40 @@ func reserved(workers int) int {
 	return max(1, workers/4)
 }
 
-func (p *Pool) slots() Slots {
+// reserve gives the slots for a claim, and keeps them from those whose wait is over.
+func (p *Pool) reserve() Slots {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Slots{Free: p.opts.Workers, Slow: p.opts.Workers - reserved(p.opts.Workers), First: p.turn}
-	for _, r := range p.running {
-		if r.handled {
-			continue
-		}
-		s.Free--
-		if r.lane == Slow {
-			s.Slow--
-		}
-	}
-	s.Free = min(s.Free, (1+unwritten)*p.opts.Workers-len(p.running))
+	s := Slots{Free: p.opts.Workers - p.working() - len(p.resuming), Slow: p.opts.Workers - reserved(p.opts.Workers) - p.busy[Slow], First: p.turn}
+	s.Free = max(0, min(s.Free, (1+unwritten)*p.opts.Workers-(len(p.running)-p.parked)))
 	s.Slow = max(0, min(s.Slow, s.Free))
+	p.claiming = s.Free
 	return s
+}
+
+// unreserve lets others have what the claim did not need.
+func (p *Pool) unreserve() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.claiming = 0
+	p.handOver()
 }
 
 // free lets another task begin in the place of one whose handler has returned.
 func (p *Pool) free(lease Lease) {
 	p.mu.Lock()
-	p.running[lease].handled = true
+	p.leave(p.running[lease])
 	p.mu.Unlock()
 	p.Wake()
+}
+
+// leave notes that a run needs no worker any more. p.mu is held.
+func (p *Pool) leave(r *run) {
+	if !r.handled {
+		r.handled = true
+		p.busy[r.lane]--
+		p.handOver()
+	}
 }
 
 // begin notes a run whose lease ends at until, and cancels those on the same workspace that have not ended: their lease was lost, or
@@ -304,6 +320,7 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (b
 		}
 	}
 	p.turn = t.Lane().Next()
+	p.busy[t.Lane()]++
 	p.running[t.Lease] = &run{
 		workspaceID: t.WorkspaceID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until,
 		expiry: time.AfterFunc(time.Until(until), func() { p.expire(t.Lease) }),
@@ -331,6 +348,7 @@ func (p *Pool) end(lease Lease) {
 	r.cancel(nil)
 	close(r.done)
 	delete(p.running, lease)
+	p.leave(r)
 }
 
 func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
@@ -394,8 +412,11 @@ func (p *Pool) handle(ctx context.Context, t Task) (err error) {
 	if handler == nil {
 		return fmt.Errorf("no handler for task type %s", t.Type)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.Timeout(t), ErrTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	clock := newStopwatch(p.opts.Timeout(t), func() { cancel(ErrTimeout) })
+	defer clock.end()
+	ctx = context.WithValue(ctx, parkKey{}, &parking{p, p.find(t.Lease), clock})
 	report, stop := p.reporter(ctx, t.Lease)
 	defer stop()
 	defer func() {
@@ -410,6 +431,12 @@ func (p *Pool) handle(ctx context.Context, t Task) (err error) {
 	return err
 }
 
+func (p *Pool) find(lease Lease) *run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running[lease]
+}
+
 // outcome decides what becomes of a task whose handler has returned. cause is why its context was cancelled, if it was.
 func (p *Pool) outcome(t Task, err, cause error) Outcome {
 	switch {
@@ -421,6 +448,8 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 		return Outcome{Status: Cancelled}
 	case errors.Is(cause, ErrShutdown):
 		return Outcome{Status: Queued, Unburned: true}
+	case errors.Is(err, ErrFull):
+		return Outcome{Status: Queued, After: p.opts.Retry.First, Unburned: true}
 	case errors.Is(err, ErrSlow):
 		return Outcome{Status: Queued, Unburned: true, Slow: true}
 	}

@@ -98,9 +98,10 @@ type Task struct {
 	RunAt       time.Time // not before
 	StartedAt   *time.Time
 	FinishedAt  *time.Time
-	Revision    int64 // grows with each write, so that the newer of two copies can be told
-	Place       int   // in the queue, from 1, in what is told to who watches it; it is not kept
-	Lease       Lease // of the worker that runs it
+	StopBy      *time.Time // until when a container that it stops may end by itself; nil: that has not begun
+	Revision    int64      // grows with each write, so that the newer of two copies can be told
+	Place       int        // in the queue, from 1, in what is told to who watches it; it is not kept
+	Lease       Lease      // of the worker that runs it
 }
 
 // Lane is the lane of a task: that of its type, until it was found to be slow.
@@ -110,6 +111,12 @@ func (t Task) Lane() Lane {
 	}
 	return t.Type.Lane()
 }
+
+// StepPull is the step in which a task only waits for an image.
+const StepPull = "pull image"
+
+// Pulls reports whether it only waits for an image.
+func (t Task) Pulls() bool { return t.Status == Running && t.Step == StepPull }
 
 // Discarded reports whether it is a CREATE whose failure was waited for, so that the workspace is deleted again.
 func (t Task) Discarded() bool {

@@ -148,6 +148,9 @@ func (d *Draft) finish(i int, o task.Outcome) {
 	}
 	if o.Status.Live() {
 		t.Status, t.RunAt, t.Failure = o.Status, d.now.Add(o.After), o.Failure
+		if o.Failure != nil { // whether the container was told to end is not known
+			t.StopBy = nil
+		}
 		t.Params.Slow = t.Params.Slow || o.Slow
 		switch {
 		case t.Cancel:

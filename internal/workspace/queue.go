@@ -37,6 +37,12 @@ func (s *Service) Report(ctx context.Context, lease task.Lease, step string, pro
 	return err
 }
 
+// StopBy gives how long a container that a running task is to stop still has to end by itself. The first time begins it, and a server that takes the task over
+// goes on with what is left.
+func (s *Service) StopBy(ctx context.Context, lease task.Lease, grace time.Duration) (time.Duration, error) {
+	return s.store.StopBy(ctx, lease, grace)
+}
+
 // Finish writes how a run ended, together with what follows for the workspace.
 func (s *Service) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
 	ch, err := s.store.Finish(ctx, lease, o)

@@ -22,7 +22,7 @@ type Decision struct {
 }
 
 // Decide says what becomes of a request for verb on w, whose live tasks are given oldest first. It is the table of the order
-// rules: a stop supersedes a queued start, a start a queued stop, a restart both, a delete everything; what is under way is
+// rules: a stop supersedes a queued start and one that waits for an image, a start a queued stop, a restart both, a delete everything; what is under way is
 // returned, and what is so already needs no task.
 func Decide(verb task.Type, w Workspace, live []task.Task) Decision {
 	if w.DesiredState == WantDeleted && verb != task.Delete {
@@ -69,9 +69,14 @@ func decideStart(w Workspace, live []task.Task) Decision {
 	return d
 }
 
-// decideStop supersedes a sync too that waits before it: that would stop the container first, in its own time and not in that of the request.
+// decideStop supersedes a sync too that waits before it: that would stop the container first, in its own time and not in that of the request. What is to
+// start a container and still waits for its image has made none, and is cut: a start later on pulls what is missing.
 func decideStop(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Recreate, task.Sync)}
+	// The older one comes first: at most one runs, and what waits is behind it.
+	if t := find(live, func(t task.Task) bool { return t.Pulls() && makes(t) }); t != nil {
+		d.Supersede = slices.Insert(d.Supersede, 0, *t)
+	}
 	last, overtook := before(live, d.Supersede)
 	switch {
 	case last != nil && last.Type == task.Stop && joinable(*last) && (last.Status.Waiting() || !overtook && w.DesiredState == WantStopped):

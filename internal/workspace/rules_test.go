@@ -19,7 +19,7 @@ import (
 //	a|b     a where it is so already, and b elsewhere; see situations
 //	?       left open
 //
-// Of a task, "waits" is QUEUED and RETRYING, and "ends" is one that runs and is being cancelled, as a stop, a restart, a deletion and what
+// Of a task, "waits" is QUEUED and RETRYING, "pulls" is one that runs and waits for an image, and "ends" is one that runs and is being cancelled, as a stop, a restart, a deletion and what
 // takes back cannot be. What is settling looks after a task that was cancelled, and nobody has asked for it.
 
 // situations are a desired state, a status that goes with it, and the container; then the verbs for which it is so already.
@@ -53,14 +53,17 @@ live                     START/RECREATE  STOP   RESTART  CREATE    SYNC   DELETE
 nothing                  none|new        new    new      none|new  new    new
 CREATE waits             join            new    new      join      new    new×
 CREATE runs              join            new    new      join      new    new×
+CREATE pulls             join            new×   new      join      new    new×
 CREATE ends              new             new    new      new       new    new×
 START waits              join            new×   new×     join      new    new×
 START runs               join            new    new      join      new    new×
+START pulls              join            new×   new      join      new    new×
 START ends               new             new    new      new       new    new×
 STOP waits               new×            join   new×     new       new    new×
 STOP runs                new             new    new      new       new    new×
 RESTART waits            join            new×   new×     join      new    new×
 RESTART runs             join            new    join     join      new    new×
+RESTART pulls            join            new×   join     join      new    new×
 RESTART recovery waits   join            new×   new×     join      join   new×
 RESTART recovery runs    join            new    join     join      new    new×
 RECREATE waits           join            new×   new×     join      new    new×
@@ -68,6 +71,7 @@ RECREATE runs            join            new    new      join      new    new×
 RECREATE ends            new             new    new      new       new    new×
 RECREATE recovery waits  join            new×   new×     join      join   new×
 RECREATE recovery runs   join            new    new      join      new    new×
+RECREATE recovery pulls  join            new×   new      join      new    new×
 RECREATE recovery ends   new             new    new      new       new    new×
 SYNC waits               none|new        new×   new      none|new  join   new×
 SYNC runs                none|new        new    new      none|new  new    new×
@@ -87,6 +91,7 @@ live                     START/RECREATE  STOP       RESTART  CREATE    SYNC   DE
 nothing                  new             none|new   new      none|new  new    new
 CREATE waits             join            new        new      join      new    new×
 CREATE runs              new             new        new      join      new    new×
+CREATE pulls             new             new×       new      join      new    new×
 CREATE ends              new             new        new      new       new    new×
 START waits              join            new×       new×     new       new    new×
 START runs               new             new        new      new       new    new×
@@ -159,6 +164,7 @@ CREATE runs, SYNC waits                   join1           new×2   new      join
 CREATE ends, SYNC waits                   new             new×2   new      new       join2  new×12
 START waits, SYNC waits                   join1           new×12  new×1    join1     join2  new×12
 START runs, SYNC waits                    join1           new×2   new      join1     join2  new×12
+START pulls, SYNC waits                   join1           new×12  new      join1     join2  new×12
 START ends, SYNC waits                    new             new×2   new      new       join2  new×12
 RESTART waits, SYNC waits                 join1           new×12  new×1    join1     join2  new×12
 RESTART runs, SYNC waits                  join1           new×2   join1    join1     join2  new×12
@@ -213,6 +219,7 @@ SYNC undo runs, STOP waits                new×2           join2      new×2    
 SYNC recovery runs, STOP waits            new×2           join2      new×2    new       new    new×12
 CREATE waits, STOP waits                  join1×2         join2      new×2    join1     new    new×12
 CREATE runs, STOP waits                   new×2           join2      new×2    join1     new    new×12
+CREATE pulls, SYNC waits                  new             new×12     new      join1     join2  new×12
 CREATE ends, STOP waits                   new×2           join2      new×2    new       new    new×12
 START runs, STOP waits                    new×2           join2      new×2    new       new    new×12
 RESTART runs, STOP waits                  new×2           join2      new×2    new       new    new×12`,
@@ -323,6 +330,8 @@ func tasksOf(words string) (all [][]task.Task) {
 			case "waits":
 				statuses = []task.Status{task.Queued, task.Retrying}
 			case "runs":
+			case "pulls":
+				tk.Step = task.StepPull
 			case "ends":
 				tk.Cancel = true
 			case "undo":

@@ -60,6 +60,8 @@ type Store interface {
 	Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error)
 	Extend(ctx context.Context, leases []task.Lease, lease time.Duration) (task.Verdict, error)
 	Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error)
+	// StopBy gives how long a container that a running task is to stop still has to end by itself, which the first call begins; ErrLeaseLost as in Finish.
+	StopBy(ctx context.Context, lease task.Lease, grace time.Duration) (time.Duration, error)
 	// Reclaim applies Draft.GiveBack to tasks whose lease has ended.
 	Reclaim(ctx context.Context) ([]Change, error)
 	// Finish applies Draft.Finish, if the task has that lease; ErrLeaseLost when it has not.
