@@ -32,12 +32,15 @@ const (
 
 // documentLimit refuses documents that would take long to validate, before they are, and numbers that no type can hold, of which validation would not
 // say where they stand.
+//
+// The values of variables are checked here too, since nothing that is called later sees them as they came.
 type documentLimit struct {
-	accepted graphql.Cache[struct{}] // texts
+	schema   *ast.Schema
+	accepted graphql.Cache[ast.OperationList] // by text
 }
 
-func newDocumentLimit() documentLimit {
-	return documentLimit{lru.New[struct{}](documentsMax)}
+func newDocumentLimit(schema *ast.Schema) documentLimit {
+	return documentLimit{schema, lru.New[ast.OperationList](documentsMax)}
 }
 
 var _ interface {
@@ -56,8 +59,8 @@ func (l documentLimit) MutateOperationParameters(ctx context.Context, params *gr
 	if err := checkVariables(params.Variables); err != nil {
 		return err
 	}
-	if _, known := l.accepted.Get(ctx, params.Query); known {
-		return nil
+	if operations, known := l.accepted.Get(ctx, params.Query); known {
+		return l.coerce(operations, params)
 	}
 	if !shortNames(params.Query) {
 		return gqlerror.Wrap(new(errTooComplex))
@@ -73,9 +76,18 @@ func (l documentLimit) MutateOperationParameters(ctx context.Context, params *gr
 		return err
 	}
 	if len(params.Query) <= documentMax {
-		l.accepted.Add(ctx, params.Query, struct{}{})
+		l.accepted.Add(ctx, params.Query, doc.Operations)
 	}
-	return nil
+	return l.coerce(doc.Operations, params)
+}
+
+// coerce checks the variables of the operation that is to run. Where there is none of that name, that is said later.
+func (l documentLimit) coerce(operations ast.OperationList, params *graphql.RawParams) *gqlerror.Error {
+	operation := operations.ForName(params.OperationName)
+	if operation == nil {
+		return nil
+	}
+	return coerceVariables(l.schema, operation.VariableDefinitions, params.Variables)
 }
 
 // shortNames reads no more tokens than a document may have.

@@ -48,7 +48,8 @@ func (f *failing) Write(p []byte) (n int, err error) {
 
 // NewExecutor makes what runs operations. requestID finds the id of the request that a context belongs to.
 func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.Logger) graphql.GraphExecutor {
-	exec := executor.New(NewExecutableSchema(Config{Resolvers: r}))
+	schema := NewExecutableSchema(Config{Resolvers: r})
+	exec := executor.New(schema)
 	p := presenter{requestID: requestID, log: log}
 	exec.SetErrorPresenter(p.present)
 	exec.SetRecoverFunc(p.recover)
@@ -56,7 +57,7 @@ func NewExecutor(r *Resolver, requestID func(context.Context) string, log *slog.
 	exec.SetQueryCache(documents{lru.New[*ast.QueryDocument](documentsMax)})
 	exec.Use(extension.Introspection{})
 	exec.Use(newPersisted())
-	exec.Use(newDocumentLimit())
+	exec.Use(newDocumentLimit(schema.Schema()))
 	exec.Use(costLimit{})
 	exec.AroundOperations(p.guard)
 	exec.AroundResponses(r.withLoaders)

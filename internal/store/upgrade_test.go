@@ -15,8 +15,10 @@ import (
 const (
 	withKeys        = 4
 	withBatches     = 5
+	withPolicies    = 7
 	withProjectKeys = 9
 	withNameKeys    = 11
+	withEnums       = 15 // values are those of the schema
 )
 
 // rowsOf are a row or two for every table of a database that was last used by a version of that step. What landed steps make never changes, so that this
@@ -54,6 +56,9 @@ func rowsOf(step int64) []string {
 		rows = append(rows, `INSERT INTO batches (id, owner_id, operation, status, dry_run, concurrency, stop_on_error, cancel, total, succeeded, failed, skipped, cancelled, created_at, finished_at, revision)
 			VALUES ('batch_1', 'ann', 'START', 'SUCCEEDED', FALSE, 4, TRUE, FALSE, 1, 1, 0, 0, 0, 1, 2, 3)`,
 			"INSERT INTO batch_items (batch_id, position, workspace_id, status, task_id, revision) VALUES ('batch_1', 0, 'ws_1', 'SUCCEEDED', 'task_00000000000000000000000001', 3)")
+	}
+	if step >= withPolicies && step < withEnums {
+		rows = append(rows, `UPDATE workspaces SET policy = '{"maxRetries":5,"backoff":1000000000,"fallback":"stop"}'`, "UPDATE tasks SET type = 'start'", "UPDATE batches SET operation = 'Start'")
 	}
 	return rows
 }
@@ -107,13 +112,15 @@ func useOld(t *testing.T, db *store.DB, step int64) {
 	}
 	if step >= withBatches {
 		items, err := db.BatchItems(ctx, "batch_1", 3, workspace.Window{First: 10})
+		b, batchErr := db.Batch(ctx, "batch_1")
+		check("batch", b.Operation == task.Start, b, batchErr)
 		check("items", len(items.Items) == 1 && items.Items[0].Status == workspace.ItemSucceeded, items, err)
 	}
 	if _, err := createAt(ctx, db, "ann", "ws_1/within"); workspace.CodeOf(err) != workspace.Conflict {
 		t.Errorf("a project within an older one: %v", err)
 	}
 	claimed, err := db.Claim(ctx, "holder", task.Slots{Free: 4, Slow: 4}, time.Minute)
-	if err != nil || len(claimed) != 1 || claimed[0].ID != "task_00000000000000000000000002" {
+	if err != nil || len(claimed) != 1 || claimed[0].ID != "task_00000000000000000000000002" || claimed[0].Type != task.Start {
 		t.Fatalf("claimed %+v, %v", claimed, err)
 	}
 	ch, err := db.Finish(ctx, claimed[0].Lease, task.Outcome{Status: task.Succeeded})
