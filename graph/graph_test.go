@@ -418,7 +418,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{map[string]any{"name": "n", "resources": map[string]any{"cpus": 0}}, "BAD_USER_INPUT [input resources cpus]"},
 		{map[string]any{"name": "n", "resources": map[string]any{"memoryBytes": 1}}, "BAD_USER_INPUT [input resources memoryBytes]"},
 		{map[string]any{"name": "n", "resources": map[string]any{"pids": 1 << 20}}, "BAD_USER_INPUT [input resources pids]"},
-		{map[string]any{"name": "n", "environment": []any{map[string]any{"name": "1X", "value": ""}}}, "BAD_USER_INPUT [input environment 0 name]"},
+		{map[string]any{"name": "n", "environment": []any{map[string]any{"name": "A=B", "value": ""}}}, "BAD_USER_INPUT [input environment 0 name]"},
 		{map[string]any{"name": "n", "wait": "PT31S"}, "BAD_USER_INPUT [input wait]"},
 		{map[string]any{"name": "n", "command": []any{""}}, "BAD_USER_INPUT [input command 0]"},
 	} {

@@ -134,3 +134,17 @@ func TestVariablesAreCheckedAtTheEdge(t *testing.T) {
 	}
 	e.want(e.get(ann, "{ workspaces { totalCount } batches { totalCount } }", nil), "map[batches:map[totalCount:0] workspaces:map[totalCount:1]]")
 }
+
+// TestVariablesOfTheEnvironmentHaveTheNamesThatEnginesTake: = alone separates a name from its value.
+func TestVariablesOfTheEnvironmentHaveTheNamesThatEnginesTake(t *testing.T) {
+	e := newEdge(t)
+	names := []string{"discovery.type", "FOO-BAR", "1X", "a:b", "~"}
+	var environment []any
+	for _, name := range names {
+		environment = append(environment, map[string]any{"name": name, "value": "x"})
+	}
+	id := e.create(ann, map[string]any{"name": "named", "environment": environment})
+	for i, name := range names {
+		e.want(e.get(ann, "query($id: ID!) { workspace(id: $id) { environment { name } } }", map[string]any{"id": id}, "workspace", "environment", i, "name"), name)
+	}
+}

@@ -49,7 +49,7 @@ const (
 var keepAlive = []string{"sleep", "infinity"}
 
 var (
-	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	variableName = regexp.MustCompile(`^[!-<>-~]+$`) // as engines and processes take it: no sign that separates it from its value
 	labelKey     = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
 )
 
@@ -200,7 +200,7 @@ func checkEnvironment(environment []EnvironmentVariable) error {
 		at := strconv.Itoa(i)
 		switch total += len(v.Name) + len(v.Value); {
 		case !variableName.MatchString(v.Name) || len(v.Name) > maxLabelValue:
-			return badInput("The name of a variable must have letters, digits and underscores only, and not begin with a digit.", "input", "environment", at, "name")
+			return badInput("The name of a variable must be letters, digits and signs of ASCII, without spaces and without =.", "input", "environment", at, "name")
 		case seen[v.Name]:
 			return badInput("The variable is given twice. Keep one of them.", "input", "environment", at, "name")
 		case len(v.Value) > maxVariable || strings.ContainsRune(v.Value, 0) || !utf8.ValidString(v.Value):
