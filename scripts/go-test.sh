@@ -24,5 +24,5 @@ CGO_ENABLED=1 go test -race -timeout 12m "${others[@]}" || failed=1
 wait "$simulation" || failed=1
 simulation=
 cat "$log"
-CGO_ENABLED=1 go test -race -timeout 15m -p 1 "${onEngine[@]}" || failed=1 # where an engine takes a second for each container
+CGO_ENABLED=1 go test -race -timeout 20m -p 1 "${onEngine[@]}" || failed=1 # where an engine takes a second for each container
 exit "$failed"

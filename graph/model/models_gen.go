@@ -87,9 +87,9 @@ type Query struct {
 
 // How full the queue of tasks is.
 type QueueInfo struct {
-	// How many tasks this server runs at once at most.
+	// How many tasks this server works on at once at most.
 	Workers int `json:"workers"`
-	// How many tasks this server runs now.
+	// How many tasks this server runs now, with those that only wait, for an image or for a container to end.
 	Running int `json:"running"`
 	// How many tasks wait, for a worker or for their next try.
 	Queued int `json:"queued"`

@@ -61,8 +61,8 @@ func TestWhatWaitsHoldsNobodyUp(t *testing.T) {
 	// Nothing of this needs what they wait for.
 	if p := bob.must("create", map[string]any{"name": "beside", "wait": "PT30S"}); p.Workspace.Status != "ACTIVE" {
 		t.Errorf("a creation: %+v", p)
-	} else {
-		bob.deleteAll([]string{p.Workspace.ID})
+	} else if p := bob.must("delete", map[string]any{"id": p.Workspace.ID, "wait": "PT30S"}); p.Task.Status != "SUCCEEDED" {
+		t.Errorf("a deletion: %+v", p.Task)
 	}
 	if p := bob.must("restart", map[string]any{"id": his, "grace": "PT0S", "wait": "PT30S"}); p.Task.Status != "SUCCEEDED" {
 		t.Errorf("a restart: %+v", p.Task)

@@ -70,15 +70,15 @@ func (l *Lifecycle) Handlers() map[task.Type]task.Handler {
 	return handlers
 }
 
-// Timeouts of one run. A creation may pull a large image over a slow line.
+// Timeouts of one run, but for its waits.
 const (
-	createTimeout = 15 * time.Minute
-	otherTimeout  = 5 * time.Minute // a kill, a removal and a network, each with its own bound
+	createTimeout = 15 * time.Minute // a container, made and started by an engine that is busy
+	otherTimeout  = 5 * time.Minute  // a kill, a removal and a network, each with its own bound
 	// lookTimeout bounds a look, with the wait for those before it: of a run that was cut there is no other bound.
 	lookTimeout = 20 * time.Second
 )
 
-// Timeout bounds one run of a task; what may have to make a container may have to pull its image.
+// Timeout bounds one run of a task.
 func Timeout(t task.Task) time.Duration {
 	switch t.Type {
 	case task.Stop, task.Delete:
@@ -110,7 +110,9 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if t.Lane() == task.Quick && slices.ContainsFunc(steps, func(next step) bool { return next.op == pullImage }) {
 		return task.ErrSlow
 	}
-	err = l.work(ctx, t, w, s, steps, report)
+	if err = l.work(ctx, t, w, s, steps, report); task.Parked(ctx) { // nothing else was begun, and another run follows
+		return l.away(ctx, err)
+	}
 	// Also after a run that failed or was cut: what it has left is what is true.
 	whole := context.WithoutCancel(ctx)
 	left, lookErr := l.look(whole, w.ID)
@@ -376,7 +378,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		switch next.op {
 		case pullImage:
 			if err = l.workspaces.CheckImage(w.Image); err == nil { // the rules may have changed since it was created
-				err = task.Park(ctx, func() error {
+				err = task.Park(ctx, task.ForImage, func() error {
 					return l.pulls.wait(ctx, l.engine, w.OwnerID, w.Image, func(percent float64) { report(string(pullImage), &percent) })
 				})
 			}
@@ -464,14 +466,28 @@ func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, 
 
 // stopContainer tells a container to end, and kills it when its grace is over. A task that another server had begun goes on with what is left of it.
 func (l *Lifecycle) stopContainer(ctx context.Context, t task.Task, id string) error {
-	return task.Park(ctx, func() error {
-		grace, err := l.workspaces.StopBy(ctx, t.Lease, t.Params.Grace)
-		if err != nil {
-			return err
-		}
-		return l.engine.StopContainer(ctx, id, grace)
-	})
+	grace, err := l.workspaces.StopBy(ctx, t.Lease, t.Params.Grace)
+	if err != nil {
+		return err
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- l.engine.StopContainer(ctx, id, grace) }()
+	soon := time.NewTimer(stopSoon)
+	defer soon.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case <-soon.C:
+	}
+	err = task.Park(ctx, task.ForContainer, func() error { return <-stopped })
+	if errors.Is(err, task.ErrFull) {
+		return <-stopped
+	}
+	return err
 }
+
+// stopSoon is how long a worker waits for a container to end, as most do at once.
+const stopSoon = time.Second
 
 func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, id string) error {
 	if _, err := l.project(ctx, w, l.projects.Find); err != nil {

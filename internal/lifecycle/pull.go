@@ -59,16 +59,33 @@ type puller struct {
 func (p *pulls) wait(ctx context.Context, e engine.Engine, owner, image string, progress func(percent float64)) error {
 	me := &puller{owner, progress}
 	shared := p.join(ctx, e, image, me)
-	select {
-	case <-shared.done:
-		return shared.err
-	case <-ctx.Done():
+	why := func() error { return context.Cause(ctx) }
+	pending := time.NewTimer(p.longest)
+	defer pending.Stop()
+	for waits := true; waits; {
+		select {
+		case <-shared.done:
+			return shared.err
+		case <-pending.C: // its own time begins with it
+			if waits = p.began(shared); !waits {
+				why = func() error { return task.ErrFull }
+			}
+		case <-ctx.Done():
+			waits = false
+		}
 	}
 	if p.leave(shared, me) {
 		shared.cut()
 		<-shared.done
 	}
-	return context.Cause(ctx)
+	return why()
+}
+
+// began reports whether a pull runs.
+func (p *pulls) began(shared *pull) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !slices.Contains(p.pending, shared)
 }
 
 func (p *pulls) join(ctx context.Context, e engine.Engine, image string, me *puller) *pull {
@@ -127,6 +144,7 @@ func (p *pulls) leave(shared *pull, me *puller) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if delete(shared.waiters, me); len(shared.waiters) > 0 {
+		p.recount(shared)
 		return false
 	}
 	p.forget(shared)
@@ -136,6 +154,21 @@ func (p *pulls) leave(shared *pull, me *puller) (last bool) {
 		return false
 	}
 	return true
+}
+
+// recount has a pull counted for somebody who waits for it. p.mu is held.
+func (p *pulls) recount(shared *pull) {
+	owner, runs := p.running[shared]
+	if !runs {
+		return
+	}
+	for w := range shared.waiters {
+		if w.owner == owner {
+			return
+		}
+		p.running[shared] = w.owner
+	}
+	p.next()
 }
 
 func (p *pulls) run(ctx context.Context, e engine.Engine, shared *pull) {
@@ -154,11 +187,7 @@ func (p *pulls) run(ctx context.Context, e engine.Engine, shared *pull) {
 		err = e.Pull(ctx, shared.name, func(now engine.PullProgress) {
 			p.tell(shared, now.Percent)
 		})
-		if errors.Is(context.Cause(ctx), task.ErrTimeout) {
-			err = fmt.Errorf("%w: %w", task.ErrTimeout, err)
-			return
-		}
-		if !ofRegistry(err) {
+		if err = late(ctx, err); errors.Is(err, task.ErrTimeout) || !ofRegistry(err) {
 			return
 		}
 		wait := p.pause
@@ -168,12 +197,21 @@ func (p *pulls) run(ctx context.Context, e engine.Engine, shared *pull) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+			err = late(ctx, err)
 			return
 		}
 		if try == pullTries {
 			return
 		}
 	}
+}
+
+// late is a failure that was due to the pull's own time being over.
+func late(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), task.ErrTimeout) {
+		return fmt.Errorf("%w: %w", task.ErrTimeout, err)
+	}
+	return err
 }
 
 // Images name hosts and ports, so who sees why a pull failed, or how soon, has a scanner of the engine's network. All failures of a registry look alike

@@ -170,6 +170,37 @@ func TestPullsAreShared(t *testing.T) {
 		}
 		close(gate)
 	})
+	inBubble("one that stays pending for long is given back to the queue", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		p.atOnce, p.most = 0, 0
+		began := time.Now()
+		if err := p.wait(t.Context(), fake, "ann", "tool", func(float64) {}); !errors.Is(err, task.ErrFull) || time.Since(began) != pullLongest {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		close(gate)
+	})
+	inBubble("one whose owner has left is counted for who waits still", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
+		p.atOnce, p.most = 1, 2
+		fake.Pullable("other", gate)
+		ctx, leave := context.WithCancel(t.Context())
+		var waiters sync.WaitGroup
+		wait := func(ctx context.Context, owner, image string) {
+			waiters.Go(func() { _ = p.wait(ctx, fake, owner, image, func(float64) {}) })
+			synctest.Wait()
+		}
+		wait(ctx, "ann", "tool")
+		wait(t.Context(), "bob", "tool")
+		wait(t.Context(), "ann", "other")
+		if len(p.running) != 1 {
+			t.Errorf("%d run", len(p.running))
+		}
+		leave()
+		synctest.Wait()
+		if len(p.running) != 2 {
+			t.Errorf("%d run, and ann has none under way", len(p.running))
+		}
+		close(gate)
+		waiters.Wait()
+	})
 	inBubble("one that takes too long is tried again by those who wait", func(t *testing.T, fake *enginetest.Fake, p *pulls, gate chan struct{}) {
 		began := time.Now()
 		err := p.wait(t.Context(), fake, "ann", "tool", func(float64) {})

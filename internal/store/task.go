@@ -47,7 +47,7 @@ func (db *DB) Extend(ctx context.Context, leases []task.Lease, lease time.Durati
 		held := "status = 'RUNNING' AND (" + strings.Join(ours, " OR ") + ")"
 		columns := `id AS task_id, workspace_id, lease_holder AS holder, lease_token AS token, cancel,
 			type <> 'DELETE' AND EXISTS (SELECT 1 FROM workspaces w WHERE w.id = tasks.workspace_id AND w.desired_state = 'DELETED')
-			OR type <> 'SYNC' AND step = '` + task.StepPull + `' AND EXISTS (SELECT 1 FROM tasks o` + db.byLive() + ` WHERE o.workspace_id = tasks.workspace_id
+			OR (type <> 'SYNC' OR requested_by <> '') AND NOT cancel AND step = '` + task.StepPull + `' AND EXISTS (SELECT 1 FROM tasks o` + db.byLive() + ` WHERE o.workspace_id = tasks.workspace_id
 				AND o.` + liveTasks + ` AND o.type = 'STOP' AND o.id > tasks.id) AS unwanted`
 		var kept, busy []heldLease
 		if err := db.write.WithContext(ctx).Raw("UPDATE tasks SET lease_until = ? WHERE id IN (SELECT id FROM tasks WHERE "+held+db.skipLocked("tasks")+") RETURNING "+columns,
@@ -112,12 +112,13 @@ func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progres
 	return rows[0].toTask(), nil
 }
 
-// StopBy gives how long a container that a running task is to stop still has to end by itself. The first time begins it.
+// StopBy gives how long a container that a running task is to stop still has to end by itself. The first time begins it; so does one past it, since a container that
+// runs still was never told to end.
 func (db *DB) StopBy(ctx context.Context, lease task.Lease, grace time.Duration) (time.Duration, error) {
 	var left []int64
-	err := db.write.WithContext(ctx).Raw(`UPDATE tasks SET stop_by = COALESCE(stop_by, ?)
+	err := db.write.WithContext(ctx).Raw(`UPDATE tasks SET stop_by = CASE WHEN stop_by > ? AND stop_by <= ? THEN stop_by ELSE ? END
 		WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING stop_by - ?`,
-		db.now(grace), lease.TaskID, lease.Holder, lease.Token, db.now(0)).Scan(&left).Error
+		db.now(0), db.now(grace), db.now(grace), lease.TaskID, lease.Holder, lease.Token, db.now(0)).Scan(&left).Error
 	switch {
 	case err != nil:
 		return 0, wrap("begin to stop a container", err)

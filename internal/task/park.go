@@ -3,139 +3,108 @@ package task
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
 	"time"
 )
 
 // What only waits, for a container to end by itself or for an image, needs no worker. Its task is parked meanwhile: it has its lease and is told as running,
-// and another task runs in its place. When the wait is over it goes on with the next worker that is free, before anything new begins.
+// and another task runs in its place. When the wait is over it goes back to the queue with its turn, and the next run finds what was waited for.
 
-// parkedMost bounds the tasks of a pool that are parked: each has a goroutine and a lease that is kept.
-const parkedMost = 1000
+// Awaited is what a task waits for.
+type Awaited int
 
-// ErrFull is what Park gives when too many are parked already, and a handler returns to have its task given back to the queue for a while.
-var ErrFull = errors.New("too many tasks wait")
+// What there is to wait for. Neither takes the other's place.
+const (
+	ForContainer Awaited = iota // to end by itself
+	ForImage
+)
+
+const (
+	// parkedMost bounds the tasks of a pool that are parked for one thing: each has a goroutine and a lease that is kept.
+	parkedMost = 1000
+	// parkedShare is how many of them one owner may have.
+	parkedShare = 250
+	// parkAgain is how soon one is tried again that found no place.
+	parkAgain = 30 * time.Second
+)
+
+var (
+	// ErrAgain is what Park gives when the wait is over. The handler returns it, and the task goes on with another run.
+	ErrAgain = errors.New("what the task waited for is there")
+	// ErrFull is what Park gives when too many are parked. A handler that returns it has its task given back to the queue for a while.
+	ErrFull = errors.New("too many tasks wait")
+)
 
 type parkKey struct{}
 
-// Park calls wait, which does nothing but wait, without a worker. The run's timeout stands still meanwhile, so wait must have a bound of its own. Outside of a pool it calls
-// wait and no more.
-func Park(ctx context.Context, wait func() error) error {
-	r, ok := ctx.Value(parkKey{}).(*parking)
+// Park gives the caller's worker to another task and calls wait, which does nothing but wait and has a bound of its own: the run's timeout is over with it. The handler returns what
+// Park gives it and does nothing more. ErrFull: wait was not called, and the worker is kept. Outside of a pool Park calls wait and no more.
+func Park(ctx context.Context, what Awaited, wait func() error) error {
+	p, ok := ctx.Value(parkKey{}).(*parking)
 	if !ok {
 		return wait()
 	}
-	if !r.pool.park(r.run) {
+	if !p.pool.park(p.run, what) {
 		return ErrFull
 	}
-	r.clock.stop()
-	defer r.clock.start()
-	defer r.pool.unpark(ctx, r.run)
-	return wait()
+	p.timeout.Stop()
+	if err := wait(); err != nil {
+		return err
+	}
+	return ErrAgain
+}
+
+// Parked reports whether a run has no worker any more.
+func Parked(ctx context.Context) bool {
+	p, ok := ctx.Value(parkKey{}).(*parking)
+	return ok && p.pool.isParked(p.run)
 }
 
 // parking is a run that can be parked.
 type parking struct {
-	pool  *Pool
-	run   *run
-	clock *stopwatch
+	pool    *Pool
+	run     *run
+	timeout *time.Timer
 }
 
-// park gives the worker of a run to another one; false when too many are parked.
-func (p *Pool) park(r *run) bool {
+// place is where runs are counted that are parked.
+type place struct {
+	what  Awaited
+	owner string // empty: all
+}
+
+// park gives the worker of a run to another one; false when there is no place.
+func (p *Pool) park(r *run, what Awaited) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.parked >= parkedMost {
+	if p.parked[place{what: what}] >= parkedMost || p.parked[place{what, r.owner}] >= parkedShare {
 		return false
 	}
-	r.parked = true
-	p.parked++
+	p.parked[place{what: what}]++
+	p.parked[place{what, r.owner}]++
+	r.parked = &place{what, r.owner}
 	p.busy[r.lane]--
-	p.handOver()
 	p.Wake()
 	return true
 }
 
-// unpark waits for a worker. A run that was cut does not wait: what comes after it on its workspace may have the last one.
-func (p *Pool) unpark(ctx context.Context, r *run) {
-	p.mu.Lock()
-	waiting := &resumed{r, make(chan struct{})}
-	p.resuming = append(p.resuming, waiting)
-	p.handOver()
-	p.mu.Unlock()
-	select {
-	case <-waiting.turn:
-		return
-	case <-ctx.Done():
-	}
+func (p *Pool) isParked(r *run) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.Index(p.resuming, waiting); i >= 0 {
-		p.resuming = slices.Delete(p.resuming, i, i+1)
-		p.resume(r)
+	return r.parked != nil
+}
+
+// leave notes that the handler of a run has returned: it needs neither a worker nor a place any more. p.mu is held.
+func (p *Pool) leave(r *run) {
+	switch {
+	case r.handled:
+		return
+	case r.parked == nil:
+		p.busy[r.lane]--
+	default:
+		p.parked[place{what: r.parked.what}]--
+		if p.parked[*r.parked]--; p.parked[*r.parked] == 0 {
+			delete(p.parked, *r.parked)
+		}
 	}
-}
-
-// resumed is a run whose wait is over.
-type resumed struct {
-	run  *run
-	turn chan struct{}
-}
-
-// handOver gives workers that are free to those whose wait is over, in the order in which it was. p.mu is held.
-func (p *Pool) handOver() {
-	for len(p.resuming) > 0 && p.working()+p.claiming < p.opts.Workers {
-		next := p.resuming[0]
-		p.resuming = p.resuming[1:]
-		p.resume(next.run)
-		close(next.turn)
-	}
-}
-
-func (p *Pool) resume(r *run) {
-	r.parked = false
-	p.parked--
-	p.busy[r.lane]++
-}
-
-// working is how many workers are busy. p.mu is held.
-func (p *Pool) working() int { return p.busy[Quick] + p.busy[Slow] }
-
-// stopwatch calls what it was given once a time has passed, not counting that between stop and start.
-type stopwatch struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	began time.Time
-	left  time.Duration
-	over  bool
-}
-
-func newStopwatch(most time.Duration, call func()) *stopwatch {
-	s := &stopwatch{left: most, began: time.Now()}
-	s.timer = time.AfterFunc(most, call)
-	return s
-}
-
-func (s *stopwatch) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.timer.Stop()
-	s.left -= time.Since(s.began)
-}
-
-func (s *stopwatch) start() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.began = time.Now(); !s.over {
-		s.timer.Reset(max(0, s.left))
-	}
-}
-
-// end stops it for good.
-func (s *stopwatch) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.timer.Stop()
-	s.over = true
+	r.handled = true
 }

@@ -74,7 +74,7 @@ type Options struct {
 	Handlers map[Type]Handler
 	// Classify tells failures apart; it is never given nil.
 	Classify func(error) (Failure, Class)
-	// Timeout bounds one run.
+	// Timeout bounds one run, until it is parked.
 	Timeout func(Task) time.Duration
 	// Grace is how long running tasks may go on after the pool is told to stop.
 	Grace time.Duration
@@ -107,21 +107,20 @@ type Pool struct {
 	wake  chan struct{}
 	check chan struct{} // holds a token when leases are to be looked at now
 
-	mu       sync.Mutex
-	running  map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
-	turn     Lane           // that the next claim begins with
-	claiming int            // workers that a claim under way has asked for
-	busy     [2]int         // workers, by the lane of what they run
-	parked   int            // runs that only wait
-	resuming []*resumed     // whose wait is over, and who wait for a worker
+	mu      sync.Mutex
+	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
+	turn    Lane           // that the next claim begins with
+	busy    [2]int         // workers, by the lane of what they run
+	parked  map[place]int  // runs that only wait
 }
 
 // run is a task that was claimed here and whose outcome is not written yet. Its worker is free for another one while that is being done:
 // outcomes are written many at once, and nobody waits for that who could work.
 type run struct {
-	handled     bool // the handler has returned
-	parked      bool // it only waits
+	handled     bool   // the handler has returned
+	parked      *place // it only waits; nil: it has a worker, or had one to its end
 	workspaceID string
+	owner       string
 	lane        Lane
 	cancel      context.CancelCauseFunc
 	done        chan struct{}
@@ -140,7 +139,7 @@ func New(queue Queue, opts Options) *Pool {
 	if opts.Retry == (Backoff{}) {
 		opts.Retry = Backoff{First: time.Second, Most: time.Minute}
 	}
-	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), check: make(chan struct{}, 1), running: make(map[Lease]*run)}
+	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), check: make(chan struct{}, 1), running: make(map[Lease]*run), parked: make(map[place]int)}
 }
 
 // Wake says that there may be something to claim.
@@ -178,7 +177,7 @@ func (p *Pool) Recheck(ids []string) {
 	}
 }
 
-// Workers is how many tasks run at once at most, besides those that only wait.
+// Workers is how many tasks run at once at most, but for those that only wait.
 func (p *Pool) Workers() int { return p.opts.Workers }
 
 // Running is how many tasks run now, with those that only wait.
@@ -223,8 +222,7 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // claim fills the free slots. Claimed tasks that wait would be invisible to other servers, so it asks for no more than that.
 func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
-	slots := p.reserve()
-	defer p.unreserve()
+	slots := p.slots()
 	if slots.Free <= 0 {
 		return
 	}
@@ -272,23 +270,14 @@ func reserved(workers int) int {
 	return max(1, workers/4)
 }
 
-// reserve gives the slots for a claim, and keeps them from those whose wait is over.
-func (p *Pool) reserve() Slots {
+func (p *Pool) slots() Slots {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Slots{Free: p.opts.Workers - p.working() - len(p.resuming), Slow: p.opts.Workers - reserved(p.opts.Workers) - p.busy[Slow], First: p.turn}
-	s.Free = max(0, min(s.Free, (1+unwritten)*p.opts.Workers-(len(p.running)-p.parked)))
+	waiting := p.parked[place{what: ForContainer}] + p.parked[place{what: ForImage}]
+	s := Slots{Free: p.opts.Workers - p.busy[Quick] - p.busy[Slow], Slow: p.opts.Workers - reserved(p.opts.Workers) - p.busy[Slow], First: p.turn}
+	s.Free = min(s.Free, (1+unwritten)*p.opts.Workers-(len(p.running)-waiting))
 	s.Slow = max(0, min(s.Slow, s.Free))
-	p.claiming = s.Free
 	return s
-}
-
-// unreserve lets others have what the claim did not need.
-func (p *Pool) unreserve() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.claiming = 0
-	p.handOver()
 }
 
 // free lets another task begin in the place of one whose handler has returned.
@@ -297,15 +286,6 @@ func (p *Pool) free(lease Lease) {
 	p.leave(p.running[lease])
 	p.mu.Unlock()
 	p.Wake()
-}
-
-// leave notes that a run needs no worker any more. p.mu is held.
-func (p *Pool) leave(r *run) {
-	if !r.handled {
-		r.handled = true
-		p.busy[r.lane]--
-		p.handOver()
-	}
 }
 
 // begin notes a run whose lease ends at until, and cancels those on the same workspace that have not ended: their lease was lost, or
@@ -322,7 +302,7 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (b
 	p.turn = t.Lane().Next()
 	p.busy[t.Lane()]++
 	p.running[t.Lease] = &run{
-		workspaceID: t.WorkspaceID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until,
+		workspaceID: t.WorkspaceID, owner: t.OwnerID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until,
 		expiry: time.AfterFunc(time.Until(until), func() { p.expire(t.Lease) }),
 	}
 	return before
@@ -354,6 +334,7 @@ func (p *Pool) end(lease Lease) {
 func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
 	ended := make(chan struct{})
 	go func() { tasks.Wait(); close(ended) }()
+	p.cutParked()
 	grace := time.NewTimer(p.opts.Grace)
 	defer grace.Stop()
 	select {
@@ -369,6 +350,17 @@ func (p *Pool) drain(tasks *sync.WaitGroup, cancel context.CancelCauseFunc) {
 	case <-late.C:
 		p.opts.Log.Error("tasks do not end although they were cancelled", "running", p.Running())
 		<-ended
+	}
+}
+
+// cutParked has what only waits given back at once: whoever takes it over waits on.
+func (p *Pool) cutParked() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.running {
+		if r.parked != nil {
+			r.cancel(ErrShutdown)
+		}
 	}
 }
 
@@ -414,9 +406,9 @@ func (p *Pool) handle(ctx context.Context, t Task) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	clock := newStopwatch(p.opts.Timeout(t), func() { cancel(ErrTimeout) })
-	defer clock.end()
-	ctx = context.WithValue(ctx, parkKey{}, &parking{p, p.find(t.Lease), clock})
+	timeout := time.AfterFunc(p.opts.Timeout(t), func() { cancel(ErrTimeout) })
+	defer timeout.Stop()
+	ctx = context.WithValue(ctx, parkKey{}, &parking{p, p.find(t.Lease), timeout})
 	report, stop := p.reporter(ctx, t.Lease)
 	defer stop()
 	defer func() {
@@ -448,8 +440,10 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 		return Outcome{Status: Cancelled}
 	case errors.Is(cause, ErrShutdown):
 		return Outcome{Status: Queued, Unburned: true}
+	case errors.Is(err, ErrAgain):
+		return Outcome{Status: Queued, Unburned: true}
 	case errors.Is(err, ErrFull):
-		return Outcome{Status: Queued, After: p.opts.Retry.First, Unburned: true}
+		return Outcome{Status: Queued, After: parkAgain, Unburned: true}
 	case errors.Is(err, ErrSlow):
 		return Outcome{Status: Queued, Unburned: true, Slow: true}
 	}

@@ -212,8 +212,11 @@ func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []strin
 		d.beginAnew(r.Verb, decision.Reuse != nil && decision.Reuse.Params.Recovery)
 	}
 	for _, t := range slices.Backward(decision.Supersede) { // what it overtakes will not come back
-		if t.Params.Was != nil {
+		switch {
+		case t.Params.Was != nil:
 			was = t.Params.Was.Over(was)
+		case t.Type == task.Create && t.Status == task.Running: // cut before it has made anything, so there is nothing to go back to
+			was.Desired = string(WantStopped)
 		}
 	}
 	for _, t := range decision.Supersede {

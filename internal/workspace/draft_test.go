@@ -31,3 +31,20 @@ func TestTheTimeOfAStopIsKeptWhileItGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// TestAStopThatCutACreationLeavesNothingToGoBackTo: when it is cancelled, nothing is to run, since nothing was made.
+func TestAStopThatCutACreationLeavesNothingToGoBackTo(t *testing.T) {
+	d := NewDraft(Workspace{ID: "ws_1", DesiredState: WantRunning, Status: Pending},
+		[]task.Task{{ID: "task_1", Type: task.Create, Status: task.Running, Step: task.StepPull, RequestedBy: "ann"}}, time.Now())
+	stop, cut := d.Ask(Decide(task.Stop, d.Workspace, d.Live), Request{Verb: task.Stop, By: "ann", At: d.Now()})
+	if stop == nil || len(cut) != 1 || cut[0] != "task_1" {
+		t.Fatalf("got %+v, and %v are cut", stop, cut)
+	}
+	d.Finish("task_1", task.Outcome{Status: task.Superseded})
+	if err := d.Cancel(stop.ID); err != nil {
+		t.Fatal(err)
+	}
+	if d.Seal(); d.Workspace.DesiredState != WantStopped || d.Workspace.Status != Inactive || len(d.Live) > 0 {
+		t.Errorf("it is %s, %s is desired, and %v live", d.Workspace.Status, d.Workspace.DesiredState, d.Live)
+	}
+}

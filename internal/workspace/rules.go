@@ -74,7 +74,9 @@ func decideStart(w Workspace, live []task.Task) Decision {
 func decideStop(w Workspace, live []task.Task) Decision {
 	d := Decision{Desired: WantStopped, Supersede: waitingOf(live, task.Start, task.Restart, task.Recreate, task.Sync)}
 	// The older one comes first: at most one runs, and what waits is behind it.
-	if t := find(live, func(t task.Task) bool { return t.Pulls() && makes(t) }); t != nil {
+	if t := find(live, func(t task.Task) bool {
+		return t.Pulls() && (makes(t) || t.Type == task.Sync && joinable(t) && t.RequestedBy != "")
+	}); t != nil {
 		d.Supersede = slices.Insert(d.Supersede, 0, *t)
 	}
 	last, overtook := before(live, d.Supersede)

@@ -75,6 +75,7 @@ RECREATE recovery pulls  join            new×   new      join      new    new×
 RECREATE recovery ends   new             new    new      new       new    new×
 SYNC waits               none|new        new×   new      none|new  join   new×
 SYNC runs                none|new        new    new      none|new  new    new×
+SYNC pulls               none|new        new×   new      none|new  new    new×
 SYNC settling waits      none|new        new    new      none|new  join   new×
 SYNC ends                none|new        new    new      none|new  new    new×
 SYNC undo waits          new             new    new      new       new    new×
@@ -110,6 +111,7 @@ RECREATE recovery runs   new             new        new      new       new    ne
 RECREATE recovery ends   new             new        new      new       new    new×
 SYNC waits               new             none|new×  new      none|new  join   new×
 SYNC runs                new             none|new   new      none|new  new    new×
+SYNC pulls               new             none|new×  new      none|new  new    new×
 SYNC settling waits      new             none|new   new      none|new  join   new×
 SYNC ends                new             none|new   new      none|new  new    new×
 SYNC undo waits          new             new        new      new       new    new×

@@ -49,7 +49,7 @@ const (
 var keepAlive = []string{"sleep", "infinity"}
 
 var (
-	variableName = regexp.MustCompile(`^[!-<>-~]+$`) // as engines and processes take it: no sign that separates it from its value
+	variableName = regexp.MustCompile(`^[\x21-\x3C\x3E-\x7E]+$`) // as engines and processes take it: no sign that separates it from its value
 	labelKey     = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
 )
 
