@@ -44,28 +44,53 @@ func optional[R, V any](name string, value func(R) *V) column[R] {
 // the failure where one does not hold. An upsert would do the same, but enters each row in the indexes to see that it is there.
 func rewrite[R any](db *DB, tx *gorm.DB, table string, columns []column[R], rows []R, guard string, changed error) error {
 	names, set := make([]string, len(columns)), make([]string, 0, len(columns))
-	first, more := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
-		names[i], first[i], more[i] = c.name, "CAST(? AS "+c.typ+")", "?" // the first row says of what types all are
+		names[i] = c.name
 		if c.name != "id" {
 			set = append(set, c.name+" = v."+c.name)
 		}
 	}
+	values, args, err := tableOf(db, columns, rows)
+	if err != nil {
+		return err
+	}
+	return db.exactly(tx, len(rows), changed, "WITH v ("+strings.Join(names, ", ")+") AS ("+values+") UPDATE "+table+" SET "+
+		strings.Join(set, ", ")+" FROM v WHERE "+table+".id = v.id"+guard, args...)
+}
+
+// tableOf is a query for the values of columns in rows, with its arguments. PostgreSQL knows a statement by its text, so that gets an argument for each column, and SQLite one for
+// each value.
+func tableOf[R any](db *DB, columns []column[R], rows []R) (query string, args []any, err error) {
+	marks := make([]string, len(columns))
+	if db.dialect == Postgres {
+		for i, c := range columns {
+			all := columnOf{elements: make([]any, len(rows))}
+			for j, r := range rows {
+				if all.elements[j], err = c.value(r); err != nil {
+					return "", nil, err
+				}
+			}
+			marks[i], args = "?::"+c.typ+"[]", append(args, all)
+		}
+		return "SELECT * FROM UNNEST(" + strings.Join(marks, ", ") + ")", args, nil
+	}
+	first := make([]string, len(columns))
+	for i, c := range columns {
+		marks[i], first[i] = "?", "CAST(? AS "+c.typ+")" // the first row says of what types all are
+	}
 	values := make([]string, len(rows))
-	args := make([]any, 0, len(rows)*len(columns))
 	for i, r := range rows {
-		values[i] = "(" + strings.Join(more, ", ") + ")"
+		values[i] = "(" + strings.Join(marks, ", ") + ")"
 		for _, c := range columns {
 			value, err := c.value(r)
 			if err != nil {
-				return err
+				return "", nil, err
 			}
 			args = append(args, value)
 		}
 	}
 	values[0] = "(" + strings.Join(first, ", ") + ")"
-	return db.exactly(tx, len(rows), changed, "WITH v ("+strings.Join(names, ", ")+") AS (VALUES "+strings.Join(values, ", ")+") UPDATE "+table+" SET "+
-		strings.Join(set, ", ")+" FROM v WHERE "+table+".id = v.id"+guard, args...)
+	return "VALUES " + strings.Join(values, ", "), args, nil
 }
 
 const (

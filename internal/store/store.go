@@ -316,3 +316,17 @@ func among[S ~string](db *DB, values []S) clause.Expr {
 
 // array is one argument, which a slice would not be.
 type array struct{ pgtype.FlatArray[string] }
+
+// columnOf is one too, of whatever a column takes.
+type columnOf struct{ elements []any }
+
+// Dimensions is part of pgtype.ArrayGetter.
+func (c columnOf) Dimensions() []pgtype.ArrayDimension {
+	return []pgtype.ArrayDimension{{Length: int32(len(c.elements)), LowerBound: 1}} //nolint:gosec // of one statement
+}
+
+// Index is part of pgtype.ArrayGetter.
+func (c columnOf) Index(i int) any { return c.elements[i] }
+
+// IndexType is part of pgtype.ArrayGetter.
+func (c columnOf) IndexType() any { return nil }
