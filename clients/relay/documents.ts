@@ -58,7 +58,7 @@ export const status = graphql`
 
 export const remove = graphql`
   mutation documentsDeleteMutation($id: ID!) {
-    deleteWorkspace(input: { id: $id }) {
+    deleteWorkspace(input: { id: $id, wait: "PT30S" }) {
       userErrors {
         message
       }

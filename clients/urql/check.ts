@@ -24,7 +24,7 @@ const One = graphql(`
 const Server = graphql(`query UrqlServer { server { version engine { status } queue { workers } } }`);
 const Delete = graphql(`
   mutation UrqlDelete($id: ID!) {
-    deleteWorkspace(input: { id: $id }) { userErrors { message } }
+    deleteWorkspace(input: { id: $id, wait: "PT30S" }) { userErrors { message } }
   }
 `);
 
