@@ -156,18 +156,20 @@ func (p *pulls) leave(shared *pull, me *puller) (last bool) {
 	return true
 }
 
-// recount has a pull counted for somebody who waits for it. p.mu is held.
+// recount has a pull counted for somebody else, where whom it was counted for does not wait for it any more. p.mu is held.
 func (p *pulls) recount(shared *pull) {
 	owner, runs := p.running[shared]
 	if !runs {
 		return
 	}
+	var other string
 	for w := range shared.waiters {
 		if w.owner == owner {
 			return
 		}
-		p.running[shared] = w.owner
+		other = w.owner
 	}
+	p.running[shared] = other
 	p.next()
 }
 

@@ -187,9 +187,20 @@ func TestPullsAreShared(t *testing.T) {
 			waiters.Go(func() { _ = p.wait(ctx, fake, owner, image, func(float64) {}) })
 			synctest.Wait()
 		}
+		early, leaveEarly := context.WithCancel(t.Context())
 		wait(ctx, "ann", "tool")
-		wait(t.Context(), "bob", "tool")
+		wait(early, "ann", "tool")
+		for range 9 {
+			wait(t.Context(), "bob", "tool")
+		}
 		wait(t.Context(), "ann", "other")
+		leaveEarly() // ann waits still
+		synctest.Wait()
+		for _, owner := range p.running {
+			if owner != "ann" {
+				t.Errorf("it is counted for %s", owner)
+			}
+		}
 		if len(p.running) != 1 {
 			t.Errorf("%d run", len(p.running))
 		}
