@@ -224,7 +224,7 @@ func (o *outage) await() bool {
 func (o *outage) back(after time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away = nil
+	o.away, o.broken = nil, false
 	o.epoch++
 	o.log.Info("the database is back", "away_for", after.Round(time.Millisecond))
 }

@@ -30,14 +30,15 @@ const (
 var (
 	// ErrAgain is what Park gives when the wait is over. The handler returns it, and the task goes on with another run.
 	ErrAgain = errors.New("what the task waited for is there")
-	// ErrFull is what Park gives when too many are parked. A handler that returns it has its task given back to the queue for a while.
+	// ErrFull is what Park gives when too many are parked, and what a wait may give that has gone on for too long. A handler that returns it has its task given back to
+	// the queue for a while.
 	ErrFull = errors.New("too many tasks wait")
 )
 
 type parkKey struct{}
 
 // Park gives the caller's worker to another task and calls wait, which does nothing but wait and has a bound of its own: the run's timeout is over with it. The handler returns what
-// Park gives it and does nothing more. ErrFull: wait was not called, and the worker is kept. Outside of a pool Park calls wait and no more.
+// Park gives it and does nothing more. With ErrFull of its own wait was not called, and the worker is kept. Outside of a pool Park calls wait and no more.
 func Park(ctx context.Context, what Awaited, wait func() error) error {
 	p, ok := ctx.Value(parkKey{}).(*parking)
 	if !ok {
