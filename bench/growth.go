@@ -162,7 +162,7 @@ func (b *bench) sized(ctx context.Context, base database, n int) (*sized, error)
 // claim measures one claim, and gives back what was claimed, so that as many wait as before.
 func (s *sized) claim(ctx context.Context) error {
 	began := time.Now()
-	list, err := s.db.Claim(ctx, "bench", task.Slots{Free: claimed, Slow: claimed - claimed/4, First: task.Quick}, time.Minute)
+	list, err := s.db.Claim(ctx, "bench", task.Slots{Free: claimed}, time.Minute)
 	s.claims = append(s.claims, time.Since(began))
 	if err == nil && len(list) != claimed {
 		err = fmt.Errorf("%d tasks were claimed, not %d", len(list), claimed)

@@ -106,11 +106,7 @@ func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) er
 	if err != nil {
 		return l.away(ctx, err)
 	}
-	steps := plan(t, w, s)
-	if t.Lane() == task.Quick && slices.ContainsFunc(steps, func(next step) bool { return next.op == pullImage }) {
-		return task.ErrSlow
-	}
-	if err = l.work(ctx, t, w, s, steps, report); task.Parked(ctx) { // nothing else was begun, and another run follows
+	if err = l.work(ctx, t, w, s, plan(t, w, s), report); task.Parked(ctx) { // nothing else was begun, and another run follows
 		return l.away(ctx, err)
 	}
 	// Also after a run that failed or was cut: what it has left is what is true.

@@ -448,22 +448,6 @@ func TestWhatIsOvertakenDoesNothingAndSaysSo(t *testing.T) {
 	}
 }
 
-// TestASyncThatHasToPullIsSlow holds that what is quick never waits for an image.
-func TestASyncThatHasToPullIsSlow(t *testing.T) {
-	fake, d, l := rig()
-	d.w.Image = "tool"
-	fake.Pullable("tool", nil)
-	sync := task.Task{Type: task.Sync, WorkspaceID: "ws_1"}
-	err := l.Handlers()[task.Sync](t.Context(), sync, func(string, *float64) {})
-	if !errors.Is(err, task.ErrSlow) || slices.Contains(fake.Calls(), "Pull tool") {
-		t.Errorf("got %v after %v", err, fake.Calls())
-	}
-	sync.Params.Slow = true
-	if err := l.Handlers()[task.Sync](t.Context(), sync, func(string, *float64) {}); err != nil || d.w.Observed.State() != workspace.ContainerRunning {
-		t.Errorf("got %v, %+v", err, d.w.Observed)
-	}
-}
-
 // TestWhatWasSeenBeforeIsNotRecordedAfter has another server record something while this one looks.
 func TestWhatWasSeenBeforeIsNotRecordedAfter(t *testing.T) {
 	fake, d, l := rig()

@@ -18,7 +18,7 @@ func TestOutcomesThatComeAtOnceEachHaveTheirOwnEnd(t *testing.T) {
 		for i := range many {
 			add(t, db, fmt.Sprint("owner", i%3), fmt.Sprint("w", i))
 		}
-		claimed, err := db.Claim(t.Context(), "p", task.Slots{Free: many, Slow: many}, time.Minute)
+		claimed, err := db.Claim(t.Context(), "p", task.Slots{Free: many}, time.Minute)
 		if err != nil || len(claimed) != many {
 			t.Fatalf("got %d, %v", len(claimed), err)
 		}

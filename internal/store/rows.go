@@ -151,7 +151,7 @@ func toTaskRow(t task.Task) taskRow {
 		RequestedBy: t.RequestedBy, Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Step: t.Step, Progress: t.Progress,
 		Failure: t.Failure, Params: t.Params, CreatedAt: toMicros(t.CreatedAt), RunAt: toMicros(t.RunAt),
 		StartedAt: optMicros(t.StartedAt), FinishedAt: optMicros(t.FinishedAt), Revision: t.Revision,
-		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Lane()), Cancel: t.Cancel, BatchID: t.BatchID, InBatch: t.InBatch,
+		LeaseHolder: t.Lease.Holder, LeaseToken: t.Lease.Token, Lane: int(t.Type.Lane()), Cancel: t.Cancel, BatchID: t.BatchID, InBatch: t.InBatch,
 		StopBy: optMicros(t.StopBy),
 	}
 }

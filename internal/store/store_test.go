@@ -67,7 +67,7 @@ func finish(t *testing.T, db *store.DB, claimed task.Task, o task.Outcome) works
 
 func claim(t *testing.T, db *store.DB, limit int) []task.Task {
 	t.Helper()
-	tasks, err := db.Claim(t.Context(), "pool", task.Slots{Free: limit, Slow: limit}, lease)
+	tasks, err := db.Claim(t.Context(), "pool", task.Slots{Free: limit}, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func TestQueue(t *testing.T) {
 			for range 4 {
 				pools.Go(func() {
 					for {
-						got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 3, Slow: 3}, lease)
+						got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 3}, lease)
 						if err != nil {
 							t.Error(err)
 						}
@@ -459,7 +459,7 @@ func TestQueue(t *testing.T) {
 func TestLeases(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
 		made := add(t, db, "ann", "l1")
-		got, err := db.Claim(t.Context(), "first", task.Slots{Free: 1, Slow: 1}, -time.Second) // ended already
+		got, err := db.Claim(t.Context(), "first", task.Slots{Free: 1}, -time.Second) // ended already
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v %v", got, err)
 		}
@@ -468,7 +468,7 @@ func TestLeases(t *testing.T) {
 		if len(back) != 1 || back[0].Status != task.Queued || back[0].Attempt != 0 || back[0].Lease.Holder != "" {
 			t.Fatalf("%+v", back)
 		}
-		got, err = db.Claim(t.Context(), "first", task.Slots{Free: 1, Slow: 1}, lease)
+		got, err = db.Claim(t.Context(), "first", task.Slots{Free: 1}, lease)
 		if err != nil || len(got) != 1 || begun == nil || !got[0].StartedAt.Equal(*begun) {
 			t.Fatalf("%v %v, begun at %v", got, err, begun)
 		}
@@ -606,7 +606,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 		lost := func(name string) task.Task {
 			t.Helper()
 			add(t, db, "ann", name)
-			got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second)
+			got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1}, -time.Second)
 			if err != nil || len(got) != 1 {
 				t.Fatalf("%v %v", got, err)
 			}
@@ -644,7 +644,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 				if back := reclaim(t, db); len(back) != 1 {
 					t.Fatalf("%+v", back)
 				}
-				if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second); err != nil || len(got) == 0 || runs > 100 {
+				if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1}, -time.Second); err != nil || len(got) == 0 || runs > 100 {
 					break
 				}
 			}
@@ -660,7 +660,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 func TestARowThatIsHeld(t *testing.T) {
 	db, dsn := storetest.Open(t, store.Postgres)
 	held, free := add(t, db, "ann", "held"), add(t, db, "ann", "free")
-	got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 2, Slow: 2}, -time.Second)
+	got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 2}, -time.Second)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%v %v", got, err)
 	}

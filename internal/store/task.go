@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -18,21 +19,21 @@ const (
 	waitingTasks = "status IN ('QUEUED', 'RETRYING')"
 )
 
-// Claim leases due tasks: of each workspace the oldest one that is live, if it waits; of each lane those whose turn it is, a lane
-// after the other. Servers that claim at once skip what the other has locked; the index tasks_one_running makes sure that no
-// workspace has two.
+// Claim leases due tasks: of each workspace the oldest one that is live, if it waits; see shares for whose. Servers that claim at once skip what the other has
+// locked; the index tasks_one_running makes sure that no workspace has two.
 func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
 	var rows []taskRow
+	parts, args := db.shares(slots)
 	// One statement, so one transaction, and one trip to the database.
-	err := db.write.WithContext(ctx).Raw(`WITH quick AS (`+db.due(task.Quick, slots.Free)+`), slow AS (`+db.due(task.Slow, min(slots.Slow, slots.Free))+`),
-			lined AS (SELECT id, lane, ROW_NUMBER() OVER (ORDER BY turn, id) AS place FROM quick
-				UNION ALL SELECT id, lane, ROW_NUMBER() OVER (ORDER BY turn, id) FROM slow),
-			picked AS (SELECT id FROM lined ORDER BY place, CASE WHEN lane = `+strconv.Itoa(int(slots.First))+` THEN 0 ELSE 1 END LIMIT `+strconv.Itoa(slots.Free)+`)
+	err := db.write.WithContext(ctx).Raw(`WITH `+parts+`,
+			shared AS (SELECT id, turn, busy + ROW_NUMBER() OVER (PARTITION BY owner_id ORDER BY turn, id) AS share FROM candidates),
+			picked AS (SELECT id FROM shared ORDER BY share, turn, id LIMIT `+strconv.Itoa(slots.Free)+`)
 		UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
 			revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
 		WHERE id IN (SELECT id FROM picked) AND `+waitingTasks+` RETURNING *`,
-		db.now(0), db.now(0), db.now(0), holder, db.now(lease)).Scan(&rows).Error
-	return toTasks(inTurn(slots, rows)), wrap("claim tasks", err)
+		append(args, db.now(0), holder, db.now(lease))...).Scan(&rows).Error
+	slices.SortFunc(rows, func(a, b taskRow) int { return cmp.Or(cmp.Compare(a.Turn, b.Turn), strings.Compare(a.ID, b.ID)) })
+	return toTasks(rows), wrap("claim tasks", err)
 }
 
 // Extend keeps leases alive. A lease that does not match is lost; a task whose workspace is being deleted is unwanted. It waits for no row:
@@ -222,25 +223,35 @@ func (db *DB) TasksByID(ctx context.Context, ids []string) (map[string]task.Task
 	return found, nil
 }
 
-// QueuePositions counts what is claimed before each waiting task: what is due before it in its lane, and what waits before it of its own
+// QueuePositions counts what has its turn before each waiting task: what is due with a turn before its own, and what waits before it of its own
 // workspace, whose tasks go one after another.
 func (db *DB) QueuePositions(ctx context.Context, ids []string) (map[string]int, error) {
 	var rows []struct {
 		ID          string
 		WorkspaceID string
+		Turn        int64
+		Due         bool
 		Before      int
 	}
 	// Counted between each that is asked for and the next, so that many cost no more than the last of them.
-	if err := db.read.WithContext(ctx).Raw(`WITH asked AS (SELECT id, workspace_id, lane, turn, LAG(turn, 1, -1) OVER line AS after_turn, LAG(id, 1, '') OVER line AS after_id
-			FROM tasks WHERE `+waitingTasks+` AND workspace_id IN (SELECT workspace_id FROM tasks WHERE id ?) WINDOW line AS (PARTITION BY lane ORDER BY turn, id)),
-			counted AS (SELECT a.id, a.workspace_id, a.lane, a.turn, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.lane = a.lane AND o.run_at <= ?
+	if err := db.read.WithContext(ctx).Raw(`WITH asked AS (SELECT id, workspace_id, turn, run_at <= ? AS due, LAG(turn, 1, -1) OVER line AS after_turn, LAG(id, 1, '') OVER line AS after_id
+			FROM tasks WHERE `+waitingTasks+` AND workspace_id IN (SELECT workspace_id FROM tasks WHERE id ?) WINDOW line AS (ORDER BY turn, id)),
+			counted AS (SELECT a.id, a.workspace_id, a.turn, a.due, (SELECT COUNT(*) FROM tasks o WHERE o.`+waitingTasks+` AND o.run_at <= ?
 				AND (o.turn, o.id) >= (a.after_turn, a.after_id) AND (o.turn, o.id) < (a.turn, a.id)) AS n FROM asked a)
-		SELECT id, workspace_id, SUM(n) OVER (PARTITION BY lane ORDER BY turn, id) AS before FROM counted ORDER BY id`,
-		among(db, ids), db.now(0)).Scan(&rows).Error; err != nil {
+		SELECT id, workspace_id, turn, due, SUM(n) OVER (ORDER BY turn, id) AS before FROM counted ORDER BY workspace_id, id`,
+		db.now(0), among(db, ids), db.now(0)).Scan(&rows).Error; err != nil {
 		return nil, wrap("read queue positions", err)
 	}
 	all, last := make(map[string]int, len(rows)), make(map[string]int) // by task, and of the last by workspace
-	for _, r := range rows {
+	for i, r := range rows {
+		for _, o := range rows[i+1:] { // what waits for this one is not before it, whatever its turn
+			if o.WorkspaceID != r.WorkspaceID {
+				break
+			}
+			if o.Due && o.Turn < r.Turn {
+				r.Before--
+			}
+		}
 		if before, behind := last[r.WorkspaceID]; behind {
 			r.Before = max(r.Before, before+1)
 		}

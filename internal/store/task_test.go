@@ -42,7 +42,7 @@ func TestALeaseThatWasLostKeepsNothingAlive(t *testing.T) {
 		add(t, db, "ann", "w")
 		ended := func() task.Task {
 			t.Helper()
-			got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 1, Slow: 1}, -time.Second)
+			got, err := db.Claim(t.Context(), "pool", task.Slots{Free: 1}, -time.Second)
 			if err != nil || len(got) != 1 {
 				t.Fatalf("%v %v", got, err)
 			}
@@ -181,28 +181,6 @@ func TestAPositionDoesNotCountWhatIsNotDue(t *testing.T) {
 		positions, err := db.QueuePositions(t.Context(), []string{later.ID, now.ID, next.ID})
 		if err != nil || positions[now.ID] != 0 || positions[next.ID] != 1 {
 			t.Errorf("got %v, %v, where %s is due in an hour, %s is first and %s second", positions, err, later.ID, now.ID, next.ID)
-		}
-	})
-}
-
-func TestAPositionDoesNotCountTheOtherLane(t *testing.T) {
-	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
-		made := add(t, db, "ann", "w")
-		finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Succeeded})
-		for i := range 3 {
-			add(t, db, "ann", fmt.Sprint("slow", i))
-		}
-		for _, typ := range []task.Type{task.Sync, task.Start} {
-			enqueue(t, db, made.Workspace.ID, typ)
-		}
-		live, err := db.LiveTasks(t.Context(), []string{made.Workspace.ID})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sync, start := live[made.Workspace.ID][0], live[made.Workspace.ID][1]
-		positions, err := db.QueuePositions(t.Context(), []string{sync.ID, start.ID})
-		if err != nil || positions[sync.ID] != 0 || positions[start.ID] != 3 {
-			t.Errorf("got %v, %v: before the sync there is nothing, and before the start are three creations", positions, err)
 		}
 	})
 }

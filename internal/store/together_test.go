@@ -162,7 +162,7 @@ func TestWhatIsBeingCommittedIsNotCut(t *testing.T) {
 func TestWhatIsNotCommittedIsNotGivenBack(t *testing.T) {
 	db, _ := storetest.Open(t, store.Postgres)
 	add(t, db, "ann", "one")
-	if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1, Slow: 1}, -time.Second); err != nil || len(got) != 1 {
+	if got, err := db.Claim(t.Context(), "killed", task.Slots{Free: 1}, -time.Second); err != nil || len(got) != 1 {
 		t.Fatal(got, err)
 	}
 	for _, statement := range []string{

@@ -100,21 +100,6 @@ func TestOwnersTakeTurns(t *testing.T) {
 				finish(t, db, last[0], task.Outcome{Status: task.Succeeded})
 			}
 		})
-		t.Run("one that has to go to the slow lane waits for a turn and a slot there", func(t *testing.T) {
-			made := add(t, db, "ann", "slow")
-			served(t, db, 1)
-			enqueue(t, db, made.Workspace.ID, task.Sync)
-			finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Queued, Unburned: true, Slow: true})
-			none, err := db.Claim(t.Context(), "pool", task.Slots{Free: 4}, lease)
-			if err != nil || len(none) != 0 {
-				t.Errorf("got %v, %v", none, err)
-			}
-			one := claim(t, db, 1)
-			if len(one) != 1 || one[0].Type != task.Sync || one[0].Attempt != 1 || one[0].Lane() != task.Slow {
-				t.Fatalf("got %+v", one)
-			}
-			finish(t, db, one[0], task.Outcome{Status: task.Succeeded})
-		})
 		t.Run("one that is given back keeps its turn", func(t *testing.T) {
 			add(t, db, "ann", "r0")
 			add(t, db, "ann", "r1")
@@ -194,56 +179,75 @@ func TestPrune(t *testing.T) {
 	})
 }
 
-func TestLanes(t *testing.T) {
+// TestWhoHasTheFewestBusyIsNext holds that turns count what runs: a worker that is free goes to the owner who has the fewest busy.
+func TestWhoHasTheFewestBusyIsNext(t *testing.T) {
 	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
-		claimSlots := func(slots task.Slots) (types []task.Type) {
+		owners := func(slots task.Slots) (owners []string) {
 			t.Helper()
 			claimed, err := db.Claim(t.Context(), "pool", slots, lease)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, c := range claimed {
-				types = append(types, c.Type)
-				finish(t, db, c, task.Outcome{Status: task.Queued, After: -time.Second, Unburned: true})
+				owners = append(owners, c.OwnerID)
+				finish(t, db, c, task.Outcome{Status: task.Queued, Unburned: true})
 			}
-			slices.Sort(types)
-			return types
+			slices.Sort(owners)
+			return owners
 		}
-		var ids []string
-		for i := range 6 { // three with a sync to do, three that wait to be created
-			made := add(t, db, "ann", fmt.Sprint("w", i))
-			if i < 3 {
-				finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Succeeded})
-				ids = append(ids, made.Workspace.ID)
+		for i := range 9 {
+			add(t, db, "ann", fmt.Sprint("a", i))
+		}
+		if got := owners(task.Slots{Free: 8}); len(got) != 8 {
+			t.Errorf("got %v: a lone owner has all", got)
+		}
+		if got := owners(task.Slots{Free: 4, Busy: map[string]int{"ann": 4}}); len(got) != 4 {
+			t.Errorf("got %v: a lone owner has all", got)
+		}
+		for i := range 4 {
+			add(t, db, "bob", fmt.Sprint("b", i))
+		}
+		add(t, db, "eve", "e")
+		for _, c := range []struct {
+			slots task.Slots
+			want  []string
+		}{
+			{task.Slots{Free: 1, Busy: map[string]int{"ann": 7}}, []string{"bob"}},
+			{task.Slots{Free: 2, Busy: map[string]int{"ann": 6}}, []string{"bob", "eve"}},
+			{task.Slots{Free: 3, Busy: map[string]int{"ann": 5}}, []string{"bob", "bob", "eve"}},
+			{task.Slots{Free: 2, Busy: map[string]int{"ann": 3, "bob": 2, "eve": 1}}, []string{"bob", "eve"}},
+			{task.Slots{Free: 4, Busy: map[string]int{"ann": 2, "bob": 2, "eve": 1}}, []string{"ann", "ann", "bob", "eve"}},
+			{task.Slots{Free: 7, Busy: map[string]int{"joe": 1}}, []string{"ann", "ann", "ann", "bob", "bob", "bob", "eve"}},
+			{task.Slots{Free: 20, Busy: map[string]int{"ann": 7, "eve": 2}}, slices.Concat(slices.Repeat([]string{"ann"}, 9), slices.Repeat([]string{"bob"}, 4), []string{"eve"})},
+		} {
+			if got := owners(c.slots); !slices.Equal(got, c.want) {
+				t.Errorf("of %+v: got %v, want %v", c.slots, got, c.want)
 			}
 		}
-		for _, id := range ids {
-			enqueue(t, db, id, task.Sync)
+	})
+}
+
+// TestWhatEndsDoesNotWaitForWhatIsMade holds that an owner's stop goes before the owner's own many creations.
+func TestWhatEndsDoesNotWaitForWhatIsMade(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		made := add(t, db, "ann", "w")
+		finish(t, db, claim(t, db, 1)[0], task.Outcome{Status: task.Succeeded})
+		for i := range 5 {
+			add(t, db, "ann", fmt.Sprint("many", i))
 		}
-		if got := claimSlots(task.Slots{Free: 4, Slow: 0}); !slices.Equal(got, []task.Type{task.Sync, task.Sync, task.Sync}) {
-			t.Errorf("got %v: no slot is left for what is slow", got)
+		served(t, db, 2)
+		for _, typ := range []task.Type{task.Stop, task.Start} {
+			enqueue(t, db, made.Workspace.ID, typ)
 		}
-		if got := claimSlots(task.Slots{Free: 2, Slow: 2}); !slices.Equal(got, []task.Type{task.Create, task.Sync}) {
-			t.Errorf("got %v: lanes take turns", got)
+		live, err := db.LiveTasks(t.Context(), []string{made.Workspace.ID})
+		if err != nil {
+			t.Fatal(err)
 		}
-		for lane, want := range map[task.Lane]task.Type{task.Quick: task.Sync, task.Slow: task.Create} {
-			if got := claimSlots(task.Slots{Free: 1, Slow: 1, First: lane}); !slices.Equal(got, []task.Type{want}) {
-				t.Errorf("got %v where it was the turn of %s", got, want)
-			}
+		stop, start := live[made.Workspace.ID][0], live[made.Workspace.ID][1]
+		positions, err := db.QueuePositions(t.Context(), []string{stop.ID, start.ID})
+		if err != nil || positions[stop.ID] > 1 || positions[start.ID] != 4 { // one creation may have the turn that is served now
+			t.Errorf("got %v, %v: before the start are three creations and the stop", positions, err)
 		}
-		if got := claimSlots(task.Slots{Free: 10, Slow: 2}); len(got) != 5 {
-			t.Errorf("got %v", got)
-		}
-		t.Run("a position counts what is before it in its lane", func(t *testing.T) {
-			p, err := db.Tasks(t.Context(), workspace.TaskQuery{WorkspaceID: ids[2], Status: []task.Status{task.Queued}, Window: workspace.Window{First: 1}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			positions, err := db.QueuePositions(t.Context(), []string{p.Items[0].ID})
-			if err != nil || positions[p.Items[0].ID] != 2 {
-				t.Errorf("got %v, %v", positions, err)
-			}
-		})
 	})
 }
 

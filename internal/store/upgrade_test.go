@@ -119,7 +119,7 @@ func useOld(t *testing.T, db *store.DB, step int64) {
 	if _, err := createAt(ctx, db, "ann", "ws_1/within"); workspace.CodeOf(err) != workspace.Conflict {
 		t.Errorf("a project within an older one: %v", err)
 	}
-	claimed, err := db.Claim(ctx, "holder", task.Slots{Free: 4, Slow: 4}, time.Minute)
+	claimed, err := db.Claim(ctx, "holder", task.Slots{Free: 4}, time.Minute)
 	if err != nil || len(claimed) != 1 || claimed[0].ID != "task_00000000000000000000000002" || claimed[0].Type != task.Start {
 		t.Fatalf("claimed %+v, %v", claimed, err)
 	}

@@ -144,7 +144,7 @@ func TestLease(t *testing.T) {
 		})
 	})
 	t.Run("a workspace is looked at once when a run on it had lost its lease, and never else", func(t *testing.T) {
-		ends := map[string]error{"task_1": nil, "task_2": errors.New("no such image"), "task_3": errTransient, "task_4": errWait, "task_5": task.ErrSlow}
+		ends := map[string]error{"task_1": nil, "task_2": errors.New("no such image"), "task_3": errTransient, "task_4": errWait}
 		runOn(t, slices.Repeat(one, 10), func(_ *queue, o *task.Options) { o.Workers = 10 },
 			func(ctx context.Context, tk task.Task, _ task.Report) error {
 				if err, ok := ends[tk.ID]; ok {

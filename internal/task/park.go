@@ -83,7 +83,7 @@ func (p *Pool) park(r *run, what Awaited) bool {
 	p.parked[place{what: what}]++
 	p.parked[place{what, r.owner}]++
 	r.parked = &place{what, r.owner}
-	p.busy[r.lane]--
+	p.rest(r.owner)
 	p.Wake()
 	return true
 }
@@ -100,7 +100,7 @@ func (p *Pool) leave(r *run) {
 	case r.handled:
 		return
 	case r.parked == nil:
-		p.busy[r.lane]--
+		p.rest(r.owner)
 	default:
 		p.parked[place{what: r.parked.what}]--
 		if p.parked[*r.parked]--; p.parked[*r.parked] == 0 {
@@ -108,4 +108,11 @@ func (p *Pool) leave(r *run) {
 		}
 	}
 	r.handled = true
+}
+
+// rest notes that a worker has ended with a task of an owner. p.mu is held.
+func (p *Pool) rest(owner string) {
+	if p.busy[owner]--; p.busy[owner] == 0 {
+		delete(p.busy, owner)
+	}
 }

@@ -14,8 +14,8 @@ import (
 
 // Queue is where tasks are kept. Every method is one transaction.
 type Queue interface {
-	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first.
-	// Lanes take turns, and so do owners in each; they are in that order.
+	// Claim leases tasks that are due to holder, no more than there are slots, at most one a workspace and the oldest of it first. A slot goes to the owner
+	// who has the fewest busy; owners who have as many take turns.
 	Claim(ctx context.Context, holder string, slots Slots, lease time.Duration) ([]Task, error)
 	// Extend keeps leases alive, and says of which that cannot be said.
 	Extend(ctx context.Context, leases []Lease, lease time.Duration) (Verdict, error)
@@ -53,9 +53,6 @@ var (
 	ErrSuperseded = errors.New("a later request made the task pointless")
 	ErrCancelled  = errors.New("the task was cancelled")
 )
-
-// ErrSlow is what a handler returns that was called in the quick lane, has done nothing, and needs the slow one.
-var ErrSlow = errors.New("the task needs what is slow")
 
 // Class says what to do about a failure.
 type Class int
@@ -109,8 +106,7 @@ type Pool struct {
 
 	mu      sync.Mutex
 	running map[Lease]*run // one that lost its lease is in it until it has ended, beside its successor
-	turn    Lane           // that the next claim begins with
-	busy    [2]int         // workers, by the lane of what they run
+	busy    map[string]int // workers, by the owner of what they run
 	parked  map[place]int  // runs that only wait
 }
 
@@ -121,7 +117,6 @@ type run struct {
 	parked      *place // it only waits; nil: it has a worker, or had one to its end
 	workspaceID string
 	owner       string
-	lane        Lane
 	cancel      context.CancelCauseFunc
 	done        chan struct{}
 	until       time.Time // when its lease ends, unless that is kept alive
@@ -139,7 +134,7 @@ func New(queue Queue, opts Options) *Pool {
 	if opts.Retry == (Backoff{}) {
 		opts.Retry = Backoff{First: time.Second, Most: time.Minute}
 	}
-	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), check: make(chan struct{}, 1), running: make(map[Lease]*run), parked: make(map[place]int)}
+	return &Pool{queue: queue, opts: opts, wake: make(chan struct{}, 1), check: make(chan struct{}, 1), running: make(map[Lease]*run), busy: make(map[string]int), parked: make(map[place]int)}
 }
 
 // Wake says that there may be something to claim.
@@ -262,21 +257,15 @@ func (p *Pool) claim(ctx, work context.Context, tasks *sync.WaitGroup) {
 	}
 }
 
-// reserved is how many of the workers the slow lane leaves to the quick one: a quarter, where there is more than one.
-func reserved(workers int) int {
-	if workers == 1 {
-		return 0
-	}
-	return max(1, workers/4)
-}
-
 func (p *Pool) slots() Slots {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	waiting := p.parked[place{what: ForContainer}] + p.parked[place{what: ForImage}]
-	s := Slots{Free: p.opts.Workers - p.busy[Quick] - p.busy[Slow], Slow: p.opts.Workers - reserved(p.opts.Workers) - p.busy[Slow], First: p.turn}
+	s := Slots{Free: p.opts.Workers, Busy: maps.Clone(p.busy)}
+	for _, n := range p.busy {
+		s.Free -= n
+	}
 	s.Free = min(s.Free, (1+unwritten)*p.opts.Workers-(len(p.running)-waiting))
-	s.Slow = max(0, min(s.Slow, s.Free))
 	return s
 }
 
@@ -299,10 +288,9 @@ func (p *Pool) begin(t Task, cancel context.CancelCauseFunc, until time.Time) (b
 			before = append(before, r)
 		}
 	}
-	p.turn = t.Lane().Next()
-	p.busy[t.Lane()]++
+	p.busy[t.OwnerID]++
 	p.running[t.Lease] = &run{
-		workspaceID: t.WorkspaceID, owner: t.OwnerID, lane: t.Lane(), cancel: cancel, done: make(chan struct{}), until: until,
+		workspaceID: t.WorkspaceID, owner: t.OwnerID, cancel: cancel, done: make(chan struct{}), until: until,
 		expiry: time.AfterFunc(time.Until(until), func() { p.expire(t.Lease) }),
 	}
 	return before
@@ -444,8 +432,6 @@ func (p *Pool) outcome(t Task, err, cause error) Outcome {
 		return Outcome{Status: Queued, Unburned: true}
 	case errors.Is(err, ErrFull):
 		return Outcome{Status: Queued, After: parkAgain, Unburned: true}
-	case errors.Is(err, ErrSlow):
-		return Outcome{Status: Queued, Unburned: true, Slow: true}
 	}
 	failure, class := p.opts.Classify(err)
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,8 +38,8 @@ type queue struct {
 	writing  chan struct{} // holds up Finish until it is closed
 	giving   bool          // what Claim has given out is on its way until somebody gives up, or for a second
 	takes    takes
-	most     int     // asked for by one claim
-	claims   []claim // those that gave something
+	most     int          // asked for by one claim
+	slots    []task.Slots // that were claimed for
 }
 
 // takes is how long calls take.
@@ -56,9 +57,6 @@ type report struct {
 	step     string
 	progress *float64
 }
-
-// claim is the lane that one began with, and that of the last task that it gave.
-type claim struct{ first, last task.Lane }
 
 func newQueue(types ...task.Type) *queue {
 	q := &queue{until: map[string]time.Time{}, outcomes: map[string][]task.Outcome{}}
@@ -83,7 +81,7 @@ func (q *queue) Claim(ctx context.Context, holder string, slots task.Slots, leas
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.most = max(q.most, slots.Free)
-	slow := 0
+	q.slots = append(q.slots, slots)
 	older := map[string]bool{} // the workspaces that have a live task before this one
 	for i := range q.tasks {
 		t := &q.tasks[i]
@@ -91,18 +89,12 @@ func (q *queue) Claim(ctx context.Context, holder string, slots task.Slots, leas
 			continue
 		}
 		older[t.WorkspaceID] = true
-		if isSlow := t.Lane() == task.Slow; len(claimed) < slots.Free && (!isSlow || slow < slots.Slow) && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
-			if isSlow {
-				slow++
-			}
+		if len(claimed) < slots.Free && t.Status.Waiting() && !t.RunAt.After(time.Now()) {
 			t.Status, t.Attempt = task.Running, t.Attempt+1
 			t.Lease.Holder, t.Lease.Token = holder, t.Lease.Token+1
 			q.until[t.ID] = time.Now().Add(lease)
 			claimed = append(claimed, *t)
 		}
-	}
-	if n := len(claimed); n > 0 {
-		q.claims = append(q.claims, claim{slots.First, claimed[n-1].Lane()})
 	}
 	return claimed, nil
 }
@@ -163,7 +155,6 @@ func (q *queue) Finish(ctx context.Context, lease task.Lease, o task.Outcome) er
 		if o.Unburned {
 			t.Attempt--
 		}
-		t.Params.Slow = t.Params.Slow || o.Slow
 		q.outcomes[t.ID] = append(q.outcomes[t.ID], o)
 		return nil
 	}
@@ -387,53 +378,25 @@ func TestPool(t *testing.T) {
 			}
 		})
 	})
-	t.Run("what may pull an image leaves a worker to what is quick", func(t *testing.T) {
-		var mu sync.Mutex
-		var order []task.Type
-		run(t, []task.Type{task.Create, task.Start, task.Restart, task.Stop, task.Delete}, func(_ context.Context, tk task.Task, _ task.Report) error {
-			if tk.Type.Lane() == task.Slow {
-				<-time.After(time.Minute - time.Second)
+	t.Run("a claim is told how many workers each owner has busy, without what only waits or has ended", func(t *testing.T) {
+		runOn(t, five, func(q *queue, o *task.Options) {
+			o.Workers = 5
+			for i, owner := range []string{"ann", "ann", "bob", "ann", "eve"} {
+				q.tasks[i].OwnerID = owner
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			order = append(order, tk.Type)
-			return nil
-		}, func(_ *queue, _ *task.Pool, _ context.CancelFunc) {
-			advance(5 * time.Minute)
-			if want := []task.Type{task.Stop, task.Delete, task.Create, task.Start, task.Restart}; !slices.Equal(order, want) {
-				t.Errorf("they ended in the order %v, want %v", order, want)
-			}
-		})
-	})
-	t.Run("what is slow leaves a quarter of the workers to what is quick, where there is more than one", func(t *testing.T) {
-		for workers, want := range map[int]int{1: 1, 2: 1, 3: 2, 4: 3, 7: 6, 8: 6, 11: 9, 12: 9} {
-			runOn(t, slices.Repeat([]task.Type{task.Create}, 20), func(_ *queue, o *task.Options) { o.Workers = workers },
-				func(ctx context.Context, _ task.Task, _ task.Report) error { <-ctx.Done(); return ctx.Err() },
-				func(_ *queue, p *task.Pool, _ context.CancelFunc) {
-					advance(5 * time.Second)
-					if n := p.Running(); n != want {
-						t.Errorf("%d slow tasks run on %d workers, want %d", n, workers, want)
-					}
-				})
-		}
-	})
-	t.Run("a task of a quick type that was found to be slow takes a worker from what is slow", func(t *testing.T) {
-		var mu sync.Mutex
-		var began []string
-		runOn(t, []task.Type{task.Sync, task.Sync, task.Create, task.Sync}, func(q *queue, _ *task.Options) {
-			q.tasks[0].Params.Slow, q.tasks[1].Params.Slow = true, true
 		}, func(ctx context.Context, tk task.Task, _ task.Report) error {
-			mu.Lock()
-			began = append(began, tk.ID)
-			mu.Unlock()
-			if tk.Lane() == task.Slow {
-				<-ctx.Done()
+			switch tk.ID {
+			case "task_3":
+				return task.Park(ctx, task.ForImage, func() error { <-ctx.Done(); return ctx.Err() })
+			case "task_4":
+				return nil
 			}
+			<-ctx.Done()
 			return ctx.Err()
-		}, func(q *queue, p *task.Pool, _ context.CancelFunc) {
+		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			advance(5 * time.Second)
-			if slices.Sort(began); !slices.Equal(began, []string{"task_0", "task_3"}) || p.Running() != 1 {
-				t.Errorf("%v have begun, and %d run", began, p.Running())
+			if last := q.slots[len(q.slots)-1]; last.Free != 2 || !maps.Equal(last.Busy, map[string]int{"ann": 2, "bob": 1}) {
+				t.Errorf("got %+v", last)
 			}
 		})
 	})
@@ -470,23 +433,6 @@ func TestPool(t *testing.T) {
 				t.Errorf("they began after %v", began)
 			}
 		})
-	})
-	t.Run("lanes take turns from claim to claim", func(t *testing.T) {
-		types := []task.Type{task.Create, task.Stop, task.Stop, task.Sync, task.Sync, task.Stop, task.Stop, task.Create}
-		runOn(t, types, func(q *queue, _ *task.Options) {
-			q.tasks[3].Params.Slow, q.tasks[4].Params.Slow = true, true
-		}, func(context.Context, task.Task, task.Report) error { <-time.After(time.Second); return nil },
-			func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-				advance(time.Minute)
-				if len(q.claims) < 4 || q.claims[0].first != task.Quick {
-					t.Fatalf("got %v", q.claims)
-				}
-				for i, c := range q.claims[1:] {
-					if c.first == q.claims[i].last {
-						t.Errorf("claim %d began with the lane that the one before ended with: %v", i+1, q.claims)
-					}
-				}
-			})
 	})
 	t.Run("what is transient is tried again with growing waits, then fails", func(t *testing.T) {
 		var began []time.Time
@@ -564,7 +510,7 @@ func TestPool(t *testing.T) {
 		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
 			advance(10 * time.Second)
 			for i, o := range q.outcomes["task_0"] {
-				if o.Status != task.Queued || !o.Unburned || o.After != 3*time.Second || o.Slow {
+				if o.Status != task.Queued || !o.Unburned || o.After != 3*time.Second {
 					t.Errorf("run %d ended as %+v", i+1, o)
 				}
 				if f := o.Failure; f == nil || f.Code != "ENGINE_UNAVAILABLE" || f.Message != "wait" {
@@ -605,20 +551,6 @@ func TestPool(t *testing.T) {
 					t.Errorf("it failed for %v", f)
 				}
 			})
-	})
-	t.Run("a task that its handler finds slow is given back to the slow lane, and no try is burned", func(t *testing.T) {
-		run(t, []task.Type{task.Sync}, func(_ context.Context, tk task.Task, _ task.Report) error {
-			if tk.Lane() == task.Quick {
-				return fmt.Errorf("the image is not there: %w", task.ErrSlow)
-			}
-			return nil
-		}, func(q *queue, _ *task.Pool, _ context.CancelFunc) {
-			advance(2 * time.Second)
-			expect(t, q.of("task_0"), task.Queued, task.Succeeded)
-			if o, want := q.outcomes["task_0"][0], (task.Outcome{Status: task.Queued, Unburned: true, Slow: true}); o != want {
-				t.Errorf("it was given back as %+v, want %+v", o, want)
-			}
-		})
 	})
 	t.Run("a task that its handler finds overtaken ends as superseded", func(t *testing.T) {
 		run(t, one, func(context.Context, task.Task, task.Report) error {

@@ -25,36 +25,29 @@ const (
 // Types lists them all.
 func Types() []Type { return []Type{Create, Start, Stop, Restart, Recreate, Delete, Sync} }
 
-// Lane says which workers a task may keep busy: what may pull an image must not hold up what is quick.
+// Lane is in which of the two lines of its owner a task waits: who has asked for a thousand containers must be able to stop one.
 type Lane int
 
 // The lanes.
 const (
-	Quick Lane = iota // STOP, DELETE, SYNC
-	Slow              // CREATE, START, RESTART, RECREATE: they make a container where there is none
+	Ending Lane = iota // STOP, DELETE, SYNC
+	Making             // CREATE, START, RESTART, RECREATE
 )
-
-// Lanes lists them all.
-func Lanes() []Lane { return []Lane{Quick, Slow} }
-
-// Next is the lane whose turn comes after one of l.
-func (l Lane) Next() Lane { return 1 - l }
 
 // Lane is the lane of a type.
 func (t Type) Lane() Lane {
 	switch t {
 	case Create, Start, Restart, Recreate:
-		return Slow
+		return Making
 	default:
-		return Quick
+		return Ending
 	}
 }
 
-// Slots are how many tasks may be claimed.
+// Slots are the workers that tasks are claimed for.
 type Slots struct {
-	Free  int  // in all
-	Slow  int  // of the slow lane among them
-	First Lane // the lane whose turn it is
+	Free int
+	Busy map[string]int // how many of the other workers are at tasks of an owner
 }
 
 // Status is how far a task is.
@@ -104,14 +97,6 @@ type Task struct {
 	Lease       Lease      // of the worker that runs it
 }
 
-// Lane is the lane of a task: that of its type, until it was found to be slow.
-func (t Task) Lane() Lane {
-	if t.Params.Slow {
-		return Slow
-	}
-	return t.Type.Lane()
-}
-
 // StepPull is the step in which a task only waits for an image.
 const StepPull = "pull image"
 
@@ -145,8 +130,6 @@ type Params struct {
 	Clear bool `json:"clear,omitempty"`
 	// Halt makes a SYNC stop the container if it is unhealthy still: what recovery that gave up falls back to when it is kept.
 	Halt bool `json:"halt,omitempty"`
-	// Slow says that a task of the quick lane was found to need what is slow: a SYNC that has to pull an image.
-	Slow bool `json:"slow,omitempty"`
 	// Lost is how often its lease has ended while it ran.
 	Lost int `json:"lost,omitempty"`
 }
@@ -193,6 +176,4 @@ type Outcome struct {
 	After   time.Duration // of Retrying and Queued: how soon it may run again
 	// Unburned says that the try does not count: it was cut by a shutdown, or the engine could not be asked.
 	Unburned bool
-	// Slow moves a task that is given back to the slow lane.
-	Slow bool
 }

@@ -503,7 +503,7 @@ func TestBatches(t *testing.T) {
 		other := &plant{T: p.T, db: db}
 		stop := other.start(2)
 		other.settle()
-		other.want(b.ID, "RUNNING: 1 RUNNING, 5 SUCCEEDED") // it has taken what the first does not hold
+		other.want(b.ID, "RUNNING: 2 RUNNING, 4 SUCCEEDED") // it has taken what the first does not hold
 		p.mu.Lock()
 		close(p.held)
 		p.held = nil

@@ -151,14 +151,13 @@ func (d *Draft) finish(i int, o task.Outcome) {
 		if o.Failure != nil { // whether the container was told to end is not known
 			t.StopBy = nil
 		}
-		t.Params.Slow = t.Params.Slow || o.Slow
 		switch {
 		case t.Cancel:
 			o = task.Outcome{Status: task.Cancelled}
 		case d.pointless(*t):
 			o = task.Outcome{Status: task.Superseded}
 		default:
-			if o.Status == task.Retrying || o.After > 0 || o.Slow {
+			if o.Status == task.Retrying || o.After > 0 {
 				d.requeued = append(d.requeued, t.ID)
 			}
 			return
@@ -418,7 +417,7 @@ func (d *Draft) Seal() (changed bool, tasks []task.Task) {
 	if status := StatusOf(factsOf(*w, d.Live)); status != w.Status {
 		w.Status, w.StatusSince = status, d.now
 	}
-	w.StatusReason = reasonOf(*w, d.Live)
+	w.StatusReason = reasonOf(*w, d.Live, d.now)
 	if changed = len(tasks) > 0 || d.Removed || !reflect.DeepEqual(d.before, *w); changed {
 		w.Version++
 		w.UpdatedAt = d.now

@@ -42,7 +42,7 @@ func service(t *testing.T) (*workspace.Service, *store.DB, *paths) {
 // finish runs the one task that is due, to an outcome.
 func finish(ctx context.Context, t *testing.T, s *workspace.Service, o task.Outcome) {
 	t.Helper()
-	claimed, err := s.Claim(ctx, "pool", task.Slots{Free: 1, Slow: 1}, time.Minute)
+	claimed, err := s.Claim(ctx, "pool", task.Slots{Free: 1}, time.Minute)
 	if err == nil && len(claimed) == 1 {
 		err = s.Finish(ctx, claimed[0].Lease, o)
 	}
@@ -109,7 +109,7 @@ func TestLimitsReachTheContainerByASyncOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed, err := s.Claim(t.Context(), "pool", task.Slots{Free: 1, Slow: 1}, time.Minute)
+	claimed, err := s.Claim(t.Context(), "pool", task.Slots{Free: 1}, time.Minute)
 	if err != nil || len(claimed) != 1 {
 		t.Fatalf("got %+v, %v", claimed, err)
 	}

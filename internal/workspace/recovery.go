@@ -294,7 +294,7 @@ func (d *Draft) beginAnew(verb task.Type, joined bool) {
 func recovers(t task.Task) bool { return t.Params.Recovery }
 
 // whyRecovering tells of the try that is under way or to come.
-func whyRecovering(w Workspace, live []task.Task) string {
+func whyRecovering(w Workspace, live []task.Task, now time.Time) string {
 	const clock = "15:04:05 MST"
 	t := find(live, recovers)
 	switch {
@@ -304,9 +304,9 @@ func whyRecovering(w Workspace, live []task.Task) string {
 	default:
 		return "The engine is starting or removing the container."
 	}
-	at := "under way"
-	if t.Status.Waiting() {
-		at = "at " + t.RunAt.UTC().Format(clock)
+	at := "is under way"
+	if t.Status.Waiting() && t.RunAt.After(now) {
+		at = "is due at " + t.RunAt.UTC().Format(clock)
 	}
 	text := fmt.Sprintf("%s Try %d of %d %s.", w.Recovery.Why, w.Recovery.Tries, w.Policy.MaxRetries, at)
 	if t.Failure != nil {

@@ -182,7 +182,7 @@ func TestRecovery(t *testing.T) {
 		p := newPatient(t, three)
 		for try := 1; try <= 3; try++ {
 			p.exit(3*time.Second, 137)
-			p.is(Recovering, "exited with code 137 after 3s: killed", fmt.Sprintf("Try %d of 3 at 14:", try))
+			p.is(Recovering, "exited with code 137 after 3s: killed", fmt.Sprintf("Try %d of 3 is due at 14:", try))
 			most := 8 * time.Second << (try - 1)
 			if wait := p.live[0].RunAt.Sub(p.now); p.live[0].Type != task.Restart || wait < most/2 || wait > most {
 				t.Errorf("try %d is a %s in %s, want at most %s", try, p.live[0].Type, wait, most)

@@ -29,7 +29,7 @@ func TestEngineHealth(t *testing.T) {
 		}
 	})
 	t.Run("no task is given out meanwhile", func(t *testing.T) {
-		if tasks, err := s.Claim(t.Context(), "pool", task.Slots{Free: 10, Slow: 10}, time.Second); len(tasks) > 0 || err != nil { // the nil store would panic
+		if tasks, err := s.Claim(t.Context(), "pool", task.Slots{Free: 10}, time.Second); len(tasks) > 0 || err != nil { // the nil store would panic
 			t.Errorf("got %v, %v", tasks, err)
 		}
 	})

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
 )
@@ -129,18 +130,18 @@ func factsOf(w Workspace, live []task.Task) Facts {
 }
 
 // reasonOf says in words why w has its status; nil when there is nothing to explain.
-func reasonOf(w Workspace, live []task.Task) *string {
+func reasonOf(w Workspace, live []task.Task, now time.Time) *string {
 	var why string
 	switch w.Status {
 	case Failing:
 		why = whyFailed(w)
 	case Recovering:
-		why = whyRecovering(w, live)
+		why = whyRecovering(w, live, now)
 	case Active:
 		verb, _ := ailment(w)
 		switch {
 		case w.DesiredState == WantRunning && find(live, recovers) != nil:
-			why = whyRecovering(w, live)
+			why = whyRecovering(w, live, now)
 		case w.DesiredState == WantRunning && verb != "" && w.Failure == nil && w.Recovery.GaveUp:
 			why = whyGivenUp(w)
 		case w.DesiredState == WantRunning && verb != "" && len(live) == 0:

@@ -25,7 +25,7 @@ func TestWhatHasFailedIsRunAgain(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		claimed, err := db.Claim(t.Context(), "pool", task.Slots{Free: 9, Slow: 9}, time.Minute)
+		claimed, err := db.Claim(t.Context(), "pool", task.Slots{Free: 9}, time.Minute)
 		mine := slices.IndexFunc(claimed, func(c task.Task) bool { return c.WorkspaceID == r.Workspace.ID })
 		if err != nil || mine < 0 {
 			t.Fatal(claimed, err)
