@@ -297,3 +297,71 @@ func TestIsolationIsReadBack(t *testing.T) {
 	ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 	h.nothingLeft(id)
 }
+
+// TestASharedDirectoryGoesWithItsLastUser deletes the workspace that a directory was made for while another one runs on it.
+func TestASharedDirectoryGoesWithItsLastUser(t *testing.T) {
+	h := newHome(t)
+	s := h.start()
+	ann := s.as("ann")
+	first := ann.must("create", map[string]any{"name": "first", "start": false, "wait": "PT30S"}).Workspace.ID
+	second := ann.must("create", map[string]any{"name": "second", "projectPath": first, "wait": "PT30S"}).Workspace.ID
+	dir := filepath.Join(h.data, "projects", "ann", first)
+	ann.must("delete", map[string]any{"id": first, "wait": "PT30S"})
+	seen, err := os.Lstat(dir)
+	if err != nil || !os.SameFile(seen, h.mounted(h.running(second))) {
+		t.Fatalf("%v: the directory went under the workspace that runs on it", err)
+	}
+	ann.must("delete", map[string]any{"id": second, "wait": "PT30S"})
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("%v: it is left behind the last one", err)
+	}
+}
+
+// TestAProjectThatIsMissing takes a project's directory away, as a disk that is not mounted would, and puts another one in its place under a container that runs.
+func TestAProjectThatIsMissing(t *testing.T) {
+	h := newHome(t)
+	s := h.start()
+	ann := s.as("ann")
+	id := ann.must("create", map[string]any{"name": "w", "recoveryPolicy": map[string]any{"maxRetries": 0}, "wait": "PT30S"}).Workspace.ID
+	dir := filepath.Join(h.data, "projects", "ann", id)
+	warnings := func(verb, want string) {
+		t.Helper()
+		ann.must(verb, map[string]any{"id": id, "wait": "PT30S"})
+		if got := strings.Join(ann.workspace(id).Isolation.Warnings, "\n"); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("after a %s: %q, want %q", verb, got, want)
+		}
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename(dir, dir+".kept")
+	warnings("sync", "replaced or removed")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	warnings("sync", "replaced or removed")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"restart", "start", "sync"} {
+		p := ann.must(verb, map[string]any{"id": id, "wait": "PT30S"})
+		if p.Task == nil || p.Task.Status != "FAILED" || !strings.Contains(p.Workspace.StatusReason, "The project directory is missing") {
+			t.Errorf("a %s: %+v, %+v", verb, p.Workspace, p.Task)
+		}
+		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+			t.Errorf("a %s has made an empty one in its place: %v", verb, err)
+		}
+	}
+	h.behind("rm", "-f", "aicli-"+strings.TrimPrefix(id, "ws_"))
+	p := ann.must("start", map[string]any{"id": id, "wait": "PT30S"})
+	if p.Task == nil || p.Task.Status != "FAILED" {
+		t.Errorf("a new container was made on nothing: %+v, %+v", p.Workspace, p.Task)
+	}
+	rename(dir+".kept", dir)
+	warnings("start", "")
+	ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
+	h.nothingLeft(id)
+}

@@ -27,6 +27,7 @@ type Workspaces interface {
 	MoveSubnet(ctx context.Context, id string, taken []netip.Prefix) (workspace.Workspace, error)
 	CheckImage(image string) error
 	Enclosing(ctx context.Context, w workspace.Workspace) (name string, err error)
+	SharesProject(ctx context.Context, w workspace.Workspace) (bool, error)
 	Known(ctx context.Context, o workspace.Orphan) (bool, error)
 	ReleaseSubnet(ctx context.Context, o workspace.Orphan) error
 }
@@ -37,7 +38,8 @@ type Projects interface {
 	Make(owner, path string) (string, error)
 	Find(owner, path string) (string, error)
 	RemoveEmpty(owner, path string) error
-	// Mounted says whether a running container has exactly that directory mounted at target; known, whether that could be told.
+	// Mounted says whether a running container has exactly that directory mounted at target; known, whether that could be told. It is fs.ErrNotExist when there is
+	// no such directory.
 	Mounted(owner, path, target string, c engine.Container) (same, known bool, err error)
 	// Begun says whether the init of a running container has begun its command; known, whether that could be told, which it cannot of one that has ended.
 	Begun(c engine.Container) (begun, known bool)
@@ -194,12 +196,21 @@ func (l *Lifecycle) conclude(ctx context.Context, t task.Task, w workspace.Works
 	if left.container != nil || left.network != nil || len(left.surplus) > 0 {
 		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
 	}
-	if w.ProjectPath == w.ID { // made for this workspace alone; kept when it was used
-		if err := l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath); err != nil {
-			l.log.WarnContext(ctx, "remove an empty project directory", "workspace_id", w.ID, "error", err)
-		}
+	if err := l.removeProject(ctx, w); err != nil {
+		l.log.WarnContext(ctx, "remove an empty project directory", "workspace_id", w.ID, "error", err)
 	}
 	return nil
+}
+
+// removeProject removes a directory that the server has named, with the last workspace that has it, when there is nothing in it.
+func (l *Lifecycle) removeProject(ctx context.Context, w workspace.Workspace) error {
+	if !w.NamedByServer() {
+		return nil
+	}
+	if shared, err := l.workspaces.SharesProject(ctx, w); shared || err != nil {
+		return err
+	}
+	return l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath)
 }
 
 var errLeft = errors.New("something of it appeared while it was deleted")
@@ -450,7 +461,7 @@ var errImageGone = errors.New("the image was removed as soon as it was there")
 // createContainer is not cut either, once begun.
 func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, image *engine.Image, network string) (string, error) {
 	ctx = context.WithoutCancel(ctx)
-	project, err := l.project(ctx, w, l.projects.Make)
+	project, err := l.project(ctx, w)
 	if err != nil {
 		return "", err
 	}
@@ -486,7 +497,7 @@ func (l *Lifecycle) stopContainer(ctx context.Context, t task.Task, id string) e
 const stopSoon = time.Second
 
 func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, id string) error {
-	if _, err := l.project(ctx, w, l.projects.Find); err != nil {
+	if _, err := l.project(ctx, w); err != nil {
 		return err
 	}
 	err := l.engine.StartContainer(ctx, id)
@@ -502,6 +513,7 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
 	}
 	o.Tail, o.Serial, o.Foreign = s.tail, w.Observed.Serial, s.foreign
+	o.HasRun = w.HasRun() || s.container != nil && !s.container.StartedAt.IsZero()
 	if c := s.container; c != nil {
 		o.Detached = s.network != nil && !c.On(*s.network)
 		o.Container = &workspace.Container{

@@ -28,6 +28,7 @@ type desk struct {
 
 	refusedImage error
 
+	shared    bool   // another workspace has the same project
 	enclosing string // the workspace in whose project this one's lies
 
 	onRecord func()
@@ -83,6 +84,10 @@ func (d *desk) CheckImage(string) error { return d.refusedImage }
 
 func (d *desk) Enclosing(context.Context, workspace.Workspace) (string, error) {
 	return d.enclosing, nil
+}
+
+func (d *desk) SharesProject(context.Context, workspace.Workspace) (bool, error) {
+	return d.shared, nil
 }
 
 // projects are directories that are always there, and what containers have mounted.
@@ -469,19 +474,24 @@ func TestWhatWasSeenBeforeIsNotRecordedAfter(t *testing.T) {
 
 func TestADirectoryMadeForNothingGoes(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		task task.Task
-		want workspace.DesiredState
-		goes bool
+		name   string
+		task   task.Task
+		want   workspace.DesiredState
+		path   string
+		shared bool
+		goes   bool
 	}{
-		{"with the workspace", task.Task{Type: task.Delete}, workspace.WantDeleted, true},
-		{"with a creation that was cancelled", task.Task{Type: task.Sync, Params: task.Params{Undo: true}}, workspace.WantStopped, true},
-		{"but not when recovery gives up", task.Task{Type: task.Sync, Params: task.Params{Clear: true}}, workspace.WantRunning, false},
-		{"nor by a sync", task.Task{Type: task.Sync}, workspace.WantStopped, false},
+		{"with the workspace", task.Task{Type: task.Delete}, workspace.WantDeleted, "ws_1", false, true},
+		{"with a creation that was cancelled", task.Task{Type: task.Sync, Params: task.Params{Undo: true}}, workspace.WantStopped, "ws_1", false, true},
+		{"but not when recovery gives up", task.Task{Type: task.Sync, Params: task.Params{Clear: true}}, workspace.WantRunning, "ws_1", false, false},
+		{"nor by a sync", task.Task{Type: task.Sync}, workspace.WantStopped, "ws_1", false, false},
+		{"nor while another workspace has it", task.Task{Type: task.Delete}, workspace.WantDeleted, "ws_1", true, false},
+		{"with the last one that has it, whose it was not first", task.Task{Type: task.Delete}, workspace.WantDeleted, workspace.NewID("ws_"), false, true},
+		{"nor one that somebody has named", task.Task{Type: task.Delete}, workspace.WantDeleted, "ws_work", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake, d, _ := rig()
-			d.w.ProjectPath = "ws_1"
+			d.w.ProjectPath, d.shared = c.path, c.shared
 			made := &directories{}
 			l := New(fake, d, made, "inst_1", slog.New(slog.DiscardHandler))
 			run := func(tk task.Task) {
@@ -494,7 +504,7 @@ func TestADirectoryMadeForNothingGoes(t *testing.T) {
 			run(task.Task{Type: task.Create})
 			d.w.DesiredState = c.want
 			run(c.task)
-			if (len(made.removed) == 1) != c.goes || len(made.made) != 1 {
+			if (len(made.removed) == 1) != c.goes || len(made.made) == 0 {
 				t.Errorf("made %v, removed %v", made.made, made.removed)
 			}
 		})
@@ -504,7 +514,13 @@ func TestADirectoryMadeForNothingGoes(t *testing.T) {
 // directories notes those that are made and removed.
 type directories struct {
 	projects
-	made, removed []string
+	made, found, removed []string
+	missing              error
+}
+
+func (d *directories) Find(_, path string) (string, error) {
+	d.found = append(d.found, path)
+	return "/projects/" + path, d.missing
 }
 
 func (d *directories) Make(_, path string) (string, error) {

@@ -2,7 +2,9 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/isolation"
@@ -13,8 +15,9 @@ import (
 // the project lies in another workspace's. That is refused when a workspace is created and again before each start, since the engine
 // resolves the path at each start. What is mounted is compared after each start. docs/adr/0020 says why this suffices.
 
-// project gives the project's directory on the host, by Make or by Find, if no container can replace a part of its path.
-func (l *Lifecycle) project(ctx context.Context, w workspace.Workspace, find func(owner, path string) (string, error)) (string, error) {
+// project gives the project's directory on the host, if no container can replace a part of its path. It makes the directory as long as nothing can have been
+// written to it: one that is missing later is a loss, or a disk that is not there, and an empty one in its place would hide that.
+func (l *Lifecycle) project(ctx context.Context, w workspace.Workspace) (string, error) {
 	name, err := l.workspaces.Enclosing(ctx, w)
 	if err != nil {
 		return "", err
@@ -23,29 +26,45 @@ func (l *Lifecycle) project(ctx context.Context, w workspace.Workspace, find fun
 		return "", &workspace.Error{Code: workspace.Conflict, Message: fmt.Sprintf(
 			"The project lies within that of your workspace %q, whose container could replace it. Delete one of the two, and create it anew on a path beside the other.", name)}
 	}
-	return find(w.OwnerID, w.ProjectPath)
+	if w.HasRun() {
+		return l.projects.Find(w.OwnerID, w.ProjectPath)
+	}
+	return l.projects.Make(w.OwnerID, w.ProjectPath)
 }
 
-// checkMount compares what a running container has mounted with its project's directory, once after each start, whoever started it. A container
-// that has something else mounted is removed at once.
+// checkMount compares what a running container has mounted with its project's directory, whoever started it. One that has something else mounted from its start is
+// removed at once. One that had the right directory when it started goes on with that, and its owner is told that there is another one at the path by now, or none.
 func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *seen) error {
 	c := s.container
 	if c == nil || c.State != engine.Running && c.State != engine.Paused {
 		return nil
 	}
-	if sameRun(w, *c) && w.Observed.Container.Mount == workspace.MountVerified {
-		s.mount = workspace.MountVerified
-		return nil
+	was := workspace.MountUnknown // of this run
+	if sameRun(w, *c) {
+		was = w.Observed.Container.Mount
 	}
+	compared := was == workspace.MountVerified || was == workspace.MountReplaced
 	same, known, err := l.projects.Mounted(w.OwnerID, w.ProjectPath, isolation.Target, *c)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !compared:
+		s.mount = workspace.MountUnknown
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		s.mount = workspace.MountReplaced
+		return nil
 	case err != nil:
 		return fmt.Errorf("compare what is mounted: %w", err)
+	case !known && compared:
+		s.mount = was
+		return nil
 	case !known:
 		s.mount = workspace.MountUnknown
 		return nil
 	case same:
 		s.mount = workspace.MountVerified
+		return nil
+	case compared:
+		s.mount = workspace.MountReplaced
 		return nil
 	}
 	l.log.ErrorContext(ctx, "ALERT: a container has something else mounted than its project and is removed",

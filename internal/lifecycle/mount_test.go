@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -17,13 +18,15 @@ type replaced struct {
 	projects
 	refused     error // by Make and Find
 	same, known bool
-	compared    int
+	missing     bool
 }
 
 func (r *replaced) Make(string, string) (string, error) { return "/projects/p", r.refused }
 func (r *replaced) Find(string, string) (string, error) { return "/projects/p", r.refused }
 func (r *replaced) Mounted(string, string, string, engine.Container) (same, known bool, err error) {
-	r.compared++
+	if r.missing {
+		return false, false, fs.ErrNotExist
+	}
 	return r.same, r.known, nil
 }
 
@@ -135,31 +138,72 @@ func TestWhatHasSomethingElseMountedIsRemoved(t *testing.T) {
 	})
 }
 
-func TestMountsAreComparedOnceAfterEachStart(t *testing.T) {
+// TestProjectsAreMadeWhileNothingCanBeInThem holds that a directory that is missing later is told of, and not made anew.
+func TestProjectsAreMadeWhileNothingCanBeInThem(t *testing.T) {
+	s := newStage(t)
+	dirs := &directories{}
+	s.l.projects = dirs
+	s.made()
+	made := len(dirs.made)
+	if made == 0 || len(dirs.found) > 0 {
+		t.Errorf("before its first run: made %v, found %v", dirs.made, dirs.found)
+	}
+	s.fake.Exit(s.container(), 0)
+	dirs.missing = &workspace.Error{Code: workspace.BadUserInput, Message: "The project directory is missing."}
+	for _, prepare := range []func() error{
+		func() error { return nil },
+		func() error { return s.fake.RemoveContainer(t.Context(), s.container()) },
+	} {
+		if err := prepare(); err != nil {
+			t.Fatal(err)
+		}
+		err := s.run(task.Task{Type: task.Start})
+		if _, class := Classify(err); !errors.Is(err, dirs.missing) || class != task.Permanent || len(dirs.made) != made {
+			t.Errorf("got %v, made %v", err, dirs.made)
+		}
+	}
+	dirs.missing = nil
+	if err := s.run(task.Task{Type: task.Start}); err != nil || s.desk.w.Observed.State() != workspace.ContainerRunning {
+		t.Errorf("when it is back: %v, %s", err, s.desk.w.Observed.State())
+	}
+}
+
+func TestMountsAreCompared(t *testing.T) {
 	s := newStage(t)
 	r := &replaced{same: true, known: true}
 	s.l.projects = r
-	look := func(want int) {
+	look := func(want workspace.Mount, warned string) {
 		t.Helper()
-		if err := s.l.Look(t.Context(), "ws_1"); err != nil || r.compared != want {
-			t.Errorf("%v, compared %d times, want %d", err, r.compared, want)
+		if err := s.l.Look(t.Context(), "ws_1"); err != nil {
+			t.Fatal(err)
+		}
+		got := s.desk.w.Observed.Container
+		if got == nil || got.Mount != want || strings.Contains(strings.Join(got.Enforced.Warnings, "\n"), "mount") != (warned != "") ||
+			!strings.Contains(strings.Join(got.Enforced.Warnings, "\n"), warned) {
+			t.Errorf("recorded %+v, want %q and a warning of %q", got, want, warned)
 		}
 	}
 	s.made()
-	look(1)
-	look(1)
-	if got := s.desk.w.Observed.Container; got.Mount != workspace.MountVerified || len(got.Enforced.Warnings) > 0 {
-		t.Errorf("recorded %+v", got)
-	}
+	look(workspace.MountVerified, "")
+	r.known = false // for a moment
+	look(workspace.MountVerified, "")
+	r.same, r.known = false, true
+	look(workspace.MountReplaced, "Restart the workspace to mount")
+	r.missing = true
+	look(workspace.MountReplaced, "Restart the workspace to mount")
+	r.missing, r.same = false, true
+	look(workspace.MountVerified, "")
 	s.fake.Exit(s.container(), 0)
-	look(1)
-	if got := s.desk.w.Observed.Container; got.Mount != "" {
-		t.Errorf("it does not run, and recorded is %+v", got)
-	}
+	look("", "")
+	r.missing = true
 	if err := s.fake.StartContainer(t.Context(), s.container()); err != nil {
 		t.Fatal(err)
 	}
-	look(2)
+	look(workspace.MountUnknown, "was not checked")
+	r.missing, r.same = false, false
+	if err := s.l.Look(t.Context(), "ws_1"); err != nil || !s.desk.w.Observed.Foreign {
+		t.Errorf("%v: what was never found to have the right directory is removed, recorded %+v", err, s.desk.w.Observed)
+	}
 
 	t.Run("where they cannot be compared, its owner is warned, and the next look tries again", func(t *testing.T) {
 		s := newStage(t)

@@ -16,14 +16,11 @@ type Process struct {
 
 // Mounted says whether a process has exactly the owner's directory path mounted at target: the same device and inode, seen through the
 // process's own root. known is false where that cannot be told: the engine is on another machine, the server may not look into its
-// processes, the process has ended, or there is no such directory any more.
+// processes, or the process has ended. It is fs.ErrNotExist when there is no such directory.
 func (r *Root) Mounted(owner, path, target string, p Process) (same, known bool, err error) {
 	dir, err := r.enter(owner, path, mustExist)
 	if _, refused := errors.AsType[*PathError](err); refused {
 		return false, p.Visible(), nil // there is something else by now
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, false, nil
 	}
 	if err != nil {
 		return false, false, err

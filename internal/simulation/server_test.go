@@ -136,6 +136,13 @@ func (d desk) Enclosing(ctx context.Context, w workspace.Workspace) (string, err
 	return d.server.Service.Enclosing(ctx, w)
 }
 
+func (d desk) SharesProject(ctx context.Context, w workspace.Workspace) (bool, error) {
+	if err := d.server.reach(); err != nil {
+		return false, err
+	}
+	return d.server.Service.SharesProject(ctx, w)
+}
+
 func (d desk) Known(ctx context.Context, o workspace.Orphan) (bool, error) {
 	if err := d.server.reach(); err != nil {
 		return false, err

@@ -42,6 +42,14 @@ func (db *DB) Enclosing(ctx context.Context, w workspace.Workspace) (name string
 	return name, wrap("look for a project around another one", err)
 }
 
+// SharesProject reports whether another workspace of the same owner, which is not being deleted, has the very project of w.
+func (db *DB) SharesProject(ctx context.Context, w workspace.Workspace) (bool, error) {
+	var n int
+	err := db.read.WithContext(ctx).Raw("SELECT COUNT(*) FROM workspaces WHERE owner_id = ? AND project_key = ? AND id <> ? AND desired_state <> ?",
+		w.OwnerID, workspace.Key(w.ProjectPath), w.ID, workspace.WantDeleted).Scan(&n).Error
+	return n > 0, wrap("look for who shares a project", err)
+}
+
 func (db *DB) enclosing(w workspace.Workspace, name *string) question {
 	var above []string
 	for key := workspace.Key(w.ProjectPath); ; {

@@ -101,3 +101,33 @@ func TestEnclosing(t *testing.T) {
 		}
 	})
 }
+
+func TestSharesProject(t *testing.T) {
+	storetest.EachDialect(t, func(t *testing.T, db *store.DB) {
+		first, err := createAt(t.Context(), db, "ann", "team")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			id, owner, path string
+			want            bool
+		}{
+			{"ws_x", "ann", "team", true}, {"ws_x", "ann", "Team", true}, {first.ID, "ann", "team", false}, {"ws_x", "bob", "team", false}, {"ws_x", "ann", "team/sub", false},
+		} {
+			w := workspace.Workspace{ID: c.id, OwnerID: c.owner, Spec: workspace.Spec{ProjectPath: c.path}}
+			if got, err := db.SharesProject(t.Context(), w); err != nil || got != c.want {
+				t.Errorf("%+v: got %t, %v", c, got, err)
+			}
+		}
+		if _, err := db.Update(t.Context(), first.ID, func(d *workspace.Draft) error {
+			d.Workspace.DesiredState = workspace.WantDeleted
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		other := workspace.Workspace{ID: "ws_x", OwnerID: "ann", Spec: workspace.Spec{ProjectPath: "team"}}
+		if got, err := db.SharesProject(t.Context(), other); err != nil || got {
+			t.Errorf("got %t, %v: it is being deleted too", got, err)
+		}
+	})
+}

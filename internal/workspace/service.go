@@ -265,6 +265,11 @@ func (s *Service) Enclosing(ctx context.Context, w Workspace) (string, error) {
 	return s.store.Enclosing(ctx, w)
 }
 
+// SharesProject reports whether another workspace of the same owner, which is not being deleted, has the very project of w.
+func (s *Service) SharesProject(ctx context.Context, w Workspace) (bool, error) {
+	return s.store.SharesProject(ctx, w)
+}
+
 // subnetBlock is how long a subnet that turned out to be taken by somebody else is left alone.
 const subnetBlock = time.Hour
 

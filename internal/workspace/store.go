@@ -32,6 +32,8 @@ type Store interface {
 	// Enclosing gives the name of another workspace of the same owner whose project contains that of w, and does not equal it; empty when
 	// there is none.
 	Enclosing(ctx context.Context, w Workspace) (name string, err error)
+	// SharesProject reports whether another workspace of the same owner, which is not being deleted, has the very project of w.
+	SharesProject(ctx context.Context, w Workspace) (bool, error)
 
 	Workspace(ctx context.Context, id string) (Workspace, error)
 	// WorkspacesByID leaves out what does not exist.

@@ -5,6 +5,7 @@ package workspace
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/task"
@@ -47,6 +48,16 @@ type Spec struct {
 	Resources   Resources
 	Policy      RecoveryPolicy
 	HealthCheck *HealthCheck // nil: what the image says
+}
+
+// HasRun reports whether there may be something in its project: some container of it has run.
+func (w Workspace) HasRun() bool {
+	return w.Observed.HasRun || w.LastExit != nil || w.Observed.Container != nil && w.Observed.Container.StartedAt != nil
+}
+
+// NamedByServer reports whether its project is a directory that the server has named after a workspace, its own or one that shares it.
+func (w Workspace) NamedByServer() bool {
+	return w.ProjectPath == w.ID || strings.HasPrefix(w.ProjectPath, WorkspacePrefix) && len(w.ProjectPath) == len(NewID(WorkspacePrefix))
 }
 
 // EnvironmentVariable is one variable of the container. The value of a secret one is never shown.
@@ -102,6 +113,7 @@ type Observed struct {
 	Container *Container `json:"container,omitempty"`
 	Network   *Network   `json:"network,omitempty"`
 	Detached  bool       `json:"detached,omitempty"` // the container is not on its network
+	HasRun    bool       `json:"hasRun,omitempty"`   // some container of it has, so that there may be something in its project
 	Foreign   bool       `json:"-"`                  // its container had something else mounted than its project, and was removed
 	Tail      []string   `json:"-"`                  // the last lines of a container that has ended, the first time that it is seen so
 	// Serial grows with each change of what was observed. Of what is to be recorded it is the one from before the engine was asked.
@@ -143,13 +155,15 @@ type Container struct {
 	Enforced Enforced `json:"enforced"`
 }
 
-// Mount is what came of comparing what a container has mounted with its project's directory. Where they differ, the container is removed.
+// Mount is what came of comparing what a container has mounted with its project's directory. Where they differ at the first look after its start, the container is
+// removed.
 type Mount string
 
 // What comes of it.
 const (
 	MountVerified Mount = "VERIFIED"
-	MountUnknown  Mount = "UNKNOWN" // the server may not look into the container
+	MountUnknown  Mount = "UNKNOWN"  // the server may not look into the container
+	MountReplaced Mount = "REPLACED" // since the start that was compared there is another directory at the project's path, or none
 )
 
 // End is the end of a container, as an event of the engine tells it.
