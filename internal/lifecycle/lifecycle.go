@@ -196,21 +196,7 @@ func (l *Lifecycle) conclude(ctx context.Context, t task.Task, w workspace.Works
 	if left.container != nil || left.network != nil || len(left.surplus) > 0 {
 		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
 	}
-	if err := l.removeProject(ctx, w); err != nil {
-		l.log.WarnContext(ctx, "remove an empty project directory", "workspace_id", w.ID, "error", err)
-	}
-	return nil
-}
-
-// removeProject removes a directory that the server has named, with the last workspace that has it, when there is nothing in it.
-func (l *Lifecycle) removeProject(ctx context.Context, w workspace.Workspace) error {
-	if !w.NamedByServer() {
-		return nil
-	}
-	if shared, err := l.workspaces.SharesProject(ctx, w); shared || err != nil {
-		return err
-	}
-	return l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath)
+	return l.removeProject(ctx, w)
 }
 
 var errLeft = errors.New("something of it appeared while it was deleted")

@@ -28,6 +28,7 @@ type desk struct {
 
 	refusedImage error
 
+	away      error  // of the database, when it is asked who shares the project
 	shared    bool   // another workspace has the same project
 	enclosing string // the workspace in whose project this one's lies
 
@@ -87,7 +88,7 @@ func (d *desk) Enclosing(context.Context, workspace.Workspace) (string, error) {
 }
 
 func (d *desk) SharesProject(context.Context, workspace.Workspace) (bool, error) {
-	return d.shared, nil
+	return d.shared, d.away
 }
 
 // projects are directories that are always there, and what containers have mounted.
@@ -508,6 +509,26 @@ func TestADirectoryMadeForNothingGoes(t *testing.T) {
 				t.Errorf("made %v, removed %v", made.made, made.removed)
 			}
 		})
+	}
+}
+
+// TestADirectoryIsNotForgotten holds that a deletion does not end before it is known who shares the directory.
+func TestADirectoryIsNotForgotten(t *testing.T) {
+	fake, d, _ := rig()
+	d.w.ProjectPath, d.w.DesiredState = "ws_1", workspace.WantDeleted
+	dirs := &directories{}
+	l := New(fake, d, dirs, "inst_1", slog.New(slog.DiscardHandler))
+	remove := func() error {
+		return l.Handlers()[task.Delete](t.Context(), task.Task{Type: task.Delete, WorkspaceID: "ws_1"}, func(string, *float64) {})
+	}
+	d.away = &workspace.Error{Code: workspace.DatabaseLost, Message: "The database is away.", Retryable: true}
+	err := remove()
+	if _, class := Classify(err); !errors.Is(err, d.away) || class != task.Wait || len(dirs.removed) > 0 {
+		t.Errorf("got %v, removed %v", err, dirs.removed)
+	}
+	d.away = nil
+	if err := remove(); err != nil || len(dirs.removed) != 1 {
+		t.Errorf("got %v, removed %v", err, dirs.removed)
 	}
 }
 

@@ -32,6 +32,21 @@ func (l *Lifecycle) project(ctx context.Context, w workspace.Workspace) (string,
 	return l.projects.Make(w.OwnerID, w.ProjectPath)
 }
 
+// removeProject removes a directory that the server has named, with the last workspace that has it, when there is nothing in it. One that cannot be removed keeps
+// nobody from deleting the workspace.
+func (l *Lifecycle) removeProject(ctx context.Context, w workspace.Workspace) error {
+	if !w.NamedByServer() {
+		return nil
+	}
+	if shared, err := l.workspaces.SharesProject(ctx, w); shared || err != nil {
+		return err
+	}
+	if err := l.projects.RemoveEmpty(w.OwnerID, w.ProjectPath); err != nil {
+		l.log.WarnContext(ctx, "remove an empty project directory", "workspace_id", w.ID, "error", err)
+	}
+	return nil
+}
+
 // checkMount compares what a running container has mounted with its project's directory, whoever started it. One that has something else mounted from its start is
 // removed at once. One that had the right directory when it started goes on with that, and its owner is told that there is another one at the path by now, or none.
 func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *seen) error {
@@ -46,19 +61,17 @@ func (l *Lifecycle) checkMount(ctx context.Context, w workspace.Workspace, s *se
 	compared := was == workspace.MountVerified || was == workspace.MountReplaced
 	same, known, err := l.projects.Mounted(w.OwnerID, w.ProjectPath, isolation.Target, *c)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !compared:
-		s.mount = workspace.MountUnknown
-		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		s.mount = workspace.MountReplaced
+		if s.mount = workspace.MountUnknown; compared {
+			s.mount = workspace.MountReplaced
+		}
 		return nil
 	case err != nil:
 		return fmt.Errorf("compare what is mounted: %w", err)
-	case !known && compared:
-		s.mount = was
-		return nil
 	case !known:
-		s.mount = workspace.MountUnknown
+		if s.mount = workspace.MountUnknown; compared {
+			s.mount = was
+		}
 		return nil
 	case same:
 		s.mount = workspace.MountVerified
