@@ -135,7 +135,7 @@ func Compare(w workspace.Workspace, c engine.Container, mount workspace.Mount) (
 	}
 	warn(!seen.NoNewPrivileges, "The engine does not keep the container from gaining privileges.")
 	warn(seen.Privileged, "The container is privileged.")
-	warn(mount == workspace.MountUnknown, "The server may not look into the container, so it was not checked that exactly the project's directory is mounted.")
+	warn(mount == workspace.MountUnknown, "It was not checked that exactly the project's directory is mounted: the server may not look into the container, or there was no such directory.")
 	warn(mount == workspace.MountReplaced, "The project's directory was replaced or removed on the server while the container runs, which still has the one from before. "+
 		"Restart the workspace to mount what is there now; if there is nothing, put the directory back first.")
 	warn(seen.Seccomp != engine.SeccompDefault, "%s", seccompWarnings[seen.Seccomp])

@@ -81,7 +81,7 @@ type queueing struct {
 type arrival struct {
 	at     time.Time
 	begun  int // runs of its owner until then
-	waited int // what it has waited for outside of the pool
+	waited int // how often it has been parked
 }
 
 func ownerName(i int) string { return string(rune('a' + i)) }

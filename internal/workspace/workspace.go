@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/aicli/aicli-web/internal/task"
 )
 
@@ -37,6 +39,16 @@ type Workspace struct {
 	Version   int64 // grows by one with each change
 }
 
+// HasRun reports whether there may be something in its project: some container of it has run.
+func (w Workspace) HasRun() bool {
+	return w.Observed.HasRun || w.LastExit != nil || w.Observed.Container != nil && w.Observed.Container.StartedAt != nil
+}
+
+// NamedByServer reports whether its project is a directory that the server has named after a workspace, its own or one that shares it.
+func (w Workspace) NamedByServer() bool {
+	return w.ProjectPath == w.ID || strings.HasPrefix(w.ProjectPath, WorkspacePrefix) && len(w.ProjectPath) == len(WorkspacePrefix)+ulid.EncodedSize
+}
+
 // Spec is what the owner says about a workspace.
 type Spec struct {
 	Name        string
@@ -48,16 +60,6 @@ type Spec struct {
 	Resources   Resources
 	Policy      RecoveryPolicy
 	HealthCheck *HealthCheck // nil: what the image says
-}
-
-// HasRun reports whether there may be something in its project: some container of it has run.
-func (w Workspace) HasRun() bool {
-	return w.Observed.HasRun || w.LastExit != nil || w.Observed.Container != nil && w.Observed.Container.StartedAt != nil
-}
-
-// NamedByServer reports whether its project is a directory that the server has named after a workspace, its own or one that shares it.
-func (w Workspace) NamedByServer() bool {
-	return w.ProjectPath == w.ID || strings.HasPrefix(w.ProjectPath, WorkspacePrefix) && len(w.ProjectPath) == len(NewID(WorkspacePrefix))
 }
 
 // EnvironmentVariable is one variable of the container. The value of a secret one is never shown.
@@ -162,7 +164,7 @@ type Mount string
 // What comes of it.
 const (
 	MountVerified Mount = "VERIFIED"
-	MountUnknown  Mount = "UNKNOWN"  // the server may not look into the container
+	MountUnknown  Mount = "UNKNOWN"  // the server may not look into the container, or its directory was not there
 	MountReplaced Mount = "REPLACED" // since the start that was compared there is another directory at the project's path, or none
 )
 
