@@ -215,7 +215,9 @@ func (w *world) converge() {
 		case workspace.WantDeleted:
 			good = false
 		}
-		if _, late := w.late[id]; !late && w.takenBack(id) && len(state)+has > 0 {
+		_, late := w.late[id]
+		_, untimed := w.untimed[id]
+		if !late && !untimed && w.takenBack(id) && len(state)+has > 0 {
 			w.Errorf("the creation of %s was cancelled, and nothing else made it, but the engine has %v and %d networks of it; its tasks are\n%s", id, state, has, w.history(id))
 		}
 		if !good {

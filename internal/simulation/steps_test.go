@@ -233,6 +233,9 @@ func (w *world) setClock() string {
 	if w.n(2) == 0 {
 		d = -d
 	}
+	for _, t := range w.liveTasks() {
+		w.untimed[t.WorkspaceID] = struct{}{}
+	}
 	w.skew.Add(int64(d))
 	w.advance(3 * time.Second)
 	return fmt.Sprint("the clock is set by ", d)

@@ -54,6 +54,7 @@ type world struct {
 	faultsFound []string
 	late        map[string]struct{} // workspaces with a network that came after the end of the server that had asked for it
 
+	untimed map[string]struct{}        // workspaces whose times do not tell what came first: the clock was set while a task of theirs lived
 	owners  map[string]workspace.Actor // of each workspace that may exist
 	deleted map[string]workspace.Actor // of each that is known to be gone
 	live    map[string]struct{}        // tasks that lived when they were last seen
@@ -89,6 +90,7 @@ func newWorld(t *testing.T, dialect store.Dialect, seed uint64) *world {
 	w := &world{
 		T: t, dialect: dialect, dsn: dsn, eyes: eyes, fake: enginetest.New(), chance: chance{next: rand.New(rand.NewPCG(seed, 0)).IntN}, slow: 1500 * time.Millisecond,
 		late:    make(map[string]struct{}),
+		untimed: make(map[string]struct{}),
 		started: make(map[string]struct{}),
 		visits:  make(map[string]map[*visit]struct{}), owners: make(map[string]workspace.Actor), deleted: make(map[string]workspace.Actor), live: make(map[string]struct{}),
 		ended: make(map[string]task.Status), batches: make(map[string]workspace.Batch), owner: make(map[string]workspace.Actor),
