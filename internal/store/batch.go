@@ -319,7 +319,7 @@ func (db *DB) Batches(ctx context.Context, ownerID string, w workspace.Window) (
 		}
 		return g
 	}
-	return list(where, "batches", "created_at", true, w, batchRow.toBatch, func(r batchRow) string { return encodeCursor(r.CreatedAt, r.ID) })
+	return list(where, listing{"batches", "created_at", true, ownerID}, w, batchRow.toBatch, func(r batchRow) (any, string) { return r.CreatedAt, r.ID })
 }
 
 // BatchItems lists a page, in the order asked for. An item runs when its task has begun, and lives when it ended after the revision.
@@ -330,7 +330,7 @@ func (db *DB) BatchItems(ctx context.Context, batchID string, revision int64, w 
 				CASE WHEN i.status <> 'QUEUED' AND i.revision <= ? THEN i.status WHEN t.started_at IS NOT NULL THEN 'RUNNING' ELSE 'QUEUED' END AS status
 			FROM batch_items i LEFT JOIN tasks t ON t.id = i.task_id WHERE i.batch_id = ?) AS items`, revision, revision, batchID)
 	}
-	return list(where, "the items of a batch", "position", false, w, itemRow.toItem, func(r itemRow) string { return encodeCursor(r.Position, r.WorkspaceID) })
+	return list(where, listing{"the items of a batch", "position", false, batchID}, w, itemRow.toItem, func(r itemRow) (any, string) { return r.Position, r.WorkspaceID })
 }
 
 type batchRow struct {

@@ -2,7 +2,7 @@ package store_test
 
 import (
 	"encoding/base64"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -63,7 +63,7 @@ func namesOf(p workspace.Page[workspace.Workspace]) (names []string) {
 	return names
 }
 
-// TestPagesByNameMeet has many names that differ in their case alone, and cursors from before there were keys.
+// TestPagesByNameMeet has many names that differ in their case alone.
 func TestPagesByNameMeet(t *testing.T) {
 	eachLocale(t, func(t *testing.T, db *store.DB) {
 		for _, name := range []string{"beta", "Beta", "BETA", "bEta", "a-b", "ab", "A-B", "strasse", "stra\u00dfe", "STRASSE", "z"} {
@@ -80,41 +80,90 @@ func TestPagesByNameMeet(t *testing.T) {
 		for _, descending := range []bool{false, true} {
 			whole := list(workspace.Window{First: 50}, descending)
 			for size := 1; size <= 4; size++ {
-				for name, cursor := range map[string]func(p workspace.Page[workspace.Workspace], i int) string{
-					"a cursor":        func(p workspace.Page[workspace.Workspace], i int) string { return p.Cursors[i] },
-					"an older cursor": func(p workspace.Page[workspace.Workspace], i int) string { return olderCursor(p.Items[i]) },
-				} {
-					var forward, backward []string
-					for p := list(workspace.Window{First: size}, descending); ; p = list(workspace.Window{First: size, After: cursor(p, len(p.Items)-1)}, descending) {
-						if forward = append(forward, namesOf(p)...); !p.HasNext {
-							break
-						}
+				var forward, backward []string
+				for p := list(workspace.Window{First: size}, descending); ; p = list(workspace.Window{First: size, After: p.Cursors[len(p.Items)-1]}, descending) {
+					if forward = append(forward, namesOf(p)...); !p.HasNext {
+						break
 					}
-					for p := list(workspace.Window{Last: size}, descending); ; p = list(workspace.Window{Last: size, Before: cursor(p, 0)}, descending) {
-						if backward = append(namesOf(p), backward...); !p.HasPrevious {
-							break
-						}
+				}
+				for p := list(workspace.Window{Last: size}, descending); ; p = list(workspace.Window{Last: size, Before: p.Cursors[0]}, descending) {
+					if backward = append(namesOf(p), backward...); !p.HasPrevious {
+						break
 					}
-					if !slices.Equal(forward, namesOf(whole)) || !slices.Equal(backward, namesOf(whole)) {
-						t.Errorf("%d at once by %s, descending %t: forward %q, backward %q, want %q", size, name, descending, forward, backward, namesOf(whole))
-					}
+				}
+				if !slices.Equal(forward, namesOf(whole)) || !slices.Equal(backward, namesOf(whole)) {
+					t.Errorf("%d at once, descending %t: forward %q, backward %q, want %q", size, descending, forward, backward, namesOf(whole))
 				}
 			}
 		}
 	})
 }
 
-// olderCursor is one that was given when names were ordered by themselves.
-func olderCursor(w workspace.Workspace) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"v":%q,"i":%q}`, w.Name, w.ID))
-}
-
+// TestACursorWithANulIsRefused has cursors of this list that were tampered with: PostgreSQL takes no U+0000.
 func TestACursorWithANulIsRefused(t *testing.T) {
 	eachLocale(t, func(t *testing.T, db *store.DB) {
-		for _, text := range []string{`{"v":"a\u0000b","i":"ws_1"}`, `{"v":"a","i":"ws\u0000"}`} {
-			q := workspace.Query{OrderBy: workspace.ByName, Window: workspace.Window{First: 1, After: base64.RawURLEncoding.EncodeToString([]byte(text))}}
-			if _, err := db.Workspaces(t.Context(), q); workspace.CodeOf(err) != workspace.BadUserInput {
-				t.Errorf("%s: %v", text, err)
+		w := add(t, db, "ann", "alpha")
+		q := workspace.Query{OrderBy: workspace.ByName, Window: workspace.Window{First: 1}}
+		p, err := db.Workspaces(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given, err := base64.RawURLEncoding.DecodeString(p.Cursors[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{`alpha`, w.Workspace.ID} {
+			bad := strings.Replace(string(given), `"`+text, `"\u0000`+text, 1)
+			q.After = base64.RawURLEncoding.EncodeToString([]byte(bad))
+			if _, err := db.Workspaces(t.Context(), q); bad == string(given) || workspace.CodeOf(err) != workspace.BadUserInput {
+				t.Errorf("%s: %v", bad, err)
+			}
+		}
+	})
+}
+
+// TestACursorOfAnotherListIsRefused takes cursors to lists that order by the same values.
+func TestACursorOfAnotherListIsRefused(t *testing.T) {
+	eachLocale(t, func(t *testing.T, db *store.DB) {
+		add(t, db, "ann", "alpha")
+		given, err := db.Workspaces(t.Context(), workspace.Query{OwnerID: "ann", Window: workspace.Window{First: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []workspace.Window{{First: 1, After: given.Cursors[0]}, {Last: 1, Before: given.Cursors[0]}} {
+			if _, err := db.Workspaces(t.Context(), workspace.Query{OwnerID: "ann", Window: w}); err != nil {
+				t.Errorf("its own list: %v", err)
+			}
+			for name, list := range map[string]func() error{
+				"another order": func() error {
+					_, err := db.Workspaces(t.Context(), workspace.Query{OwnerID: "ann", OrderBy: workspace.ByUpdatedAt, Window: w})
+					return err
+				},
+				"another owner": func() error {
+					_, err := db.Workspaces(t.Context(), workspace.Query{OwnerID: "bob", Window: w})
+					return err
+				},
+				"tasks": func() error {
+					_, err := db.Tasks(t.Context(), workspace.TaskQuery{OwnerID: "ann", Window: w})
+					return err
+				},
+				"batches": func() error {
+					_, err := db.Batches(t.Context(), "ann", w)
+					return err
+				},
+				"items": func() error {
+					_, err := db.BatchItems(t.Context(), "batch_1", 1, w)
+					return err
+				},
+			} {
+				argument := "after"
+				if w.Before != "" {
+					argument = "before"
+				}
+				var refused *workspace.Error
+				if err := list(); !errors.As(err, &refused) || refused.Code != workspace.BadUserInput || !slices.Equal(refused.Field, []string{argument}) {
+					t.Errorf("%s: %v", name, err)
+				}
 			}
 		}
 	})

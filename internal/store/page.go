@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -14,19 +16,37 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-// position is what a cursor hides: the value of the order field, and the id that breaks ties. Pages are found by it, not by
-// counting, so what is inserted or deleted meanwhile neither repeats nor hides a row.
-type position struct {
-	Value json.RawMessage `json:"v"`
-	ID    string          `json:"i"`
+// listing is what a cursor is a place in. In another list, order or filter it would tell of a wrong page, so it is refused there.
+type listing struct {
+	noun, column string
+	descending   bool
+	filter       any // without its window, and with its sets in order
 }
 
-func encodeCursor(value any, id string) string {
+// mark is what cursors carry of it. It is no secret: whoever makes one up reads no more than the filter gives.
+func (l listing) mark() string {
+	text, err := json.Marshal([]any{l.noun, l.column, l.descending, l.filter})
+	if err != nil {
+		panic(err) // texts and numbers
+	}
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// position is what a cursor hides: what it is a place in, the value of the order field, and the id that breaks ties. Pages are found by it,
+// not by counting, so what is inserted or deleted meanwhile neither repeats nor hides a row.
+type position struct {
+	Listing string          `json:"l"`
+	Value   json.RawMessage `json:"v"`
+	ID      string          `json:"i"`
+}
+
+func encodeCursor(mark string, value any, id string) string {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // a number or a string
 	}
-	text, err := json.Marshal(position{raw, id})
+	text, err := json.Marshal(position{mark, raw, id})
 	if err != nil {
 		panic(err)
 	}
@@ -36,60 +56,67 @@ func encodeCursor(value any, id string) string {
 // maxCursor bounds what is decoded: a name of 100 characters in JSON and base64, and some room.
 const maxCursor = 2048
 
-// decodeCursor gives the value as *T and the id.
-func decodeCursor[T any](cursor, argument string) (value T, id string, err error) {
+// decodeCursor gives the value as *T and the id, of a cursor that the listing with this mark has given.
+func decodeCursor[T any](cursor, mark, argument string) (value T, id string, err error) {
 	var p position
-	bad := &workspace.Error{Code: workspace.BadUserInput, Message: "The cursor is not one that this list has given. Leave it out to begin at the start.", Field: []string{argument}}
-	text, decodeErr := base64.RawURLEncoding.DecodeString(cursor)
-	if len(cursor) > maxCursor || decodeErr != nil || json.Unmarshal(text, &p) != nil || json.Unmarshal(p.Value, &value) != nil || p.ID == "" || strings.ContainsRune(p.ID, 0) {
-		return value, "", bad
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if len(cursor) > maxCursor || err != nil || json.Unmarshal(text, &p) != nil || p.ID == "" || strings.ContainsRune(p.ID, 0) {
+		return value, "", badCursor(argument, "The cursor is not one that this list has given. Leave it out to begin at the start.")
+	}
+	if p.Listing != mark {
+		return value, "", badCursor(argument, "The cursor was given for another list, order or filter. Use it with the arguments that it was given for, or leave it out to begin at the start.")
+	}
+	if json.Unmarshal(p.Value, &value) != nil {
+		return value, "", badCursor(argument, "The cursor is not one that this list has given. Leave it out to begin at the start.")
 	}
 	return value, p.ID, nil
 }
 
-// nameKey is the key of a name in a cursor. Older cursors hold the name itself, of which it is made here; of a key it is the same key.
+func badCursor(argument, message string) error {
+	return &workspace.Error{Code: workspace.BadUserInput, Message: message, Field: []string{argument}}
+}
+
+// nameKey is the key of a name in a cursor.
 type nameKey string
 
 // UnmarshalJSON refuses what no name has and PostgreSQL does not take.
 func (k *nameKey) UnmarshalJSON(text []byte) error {
-	var name string
-	if err := json.Unmarshal(text, &name); err != nil {
+	if err := json.Unmarshal(text, (*string)(k)); err != nil {
 		return err
 	}
-	if strings.ContainsRune(name, 0) {
+	if strings.ContainsRune(string(*k), 0) {
 		return errNoName
 	}
-	*k = nameKey(workspace.Key(name))
 	return nil
 }
 
 var errNoName = errors.New("it has a character that no name has")
 
 // window narrows a query to a page by (column, id), both in the same direction.
-func window[T any](q *gorm.DB, column string, descending bool, w workspace.Window) (*gorm.DB, error) {
+func window[T any](q *gorm.DB, l listing, w workspace.Window) (*gorm.DB, error) {
 	after, before, backward := ">", "<", w.Last > 0
-	if descending {
+	if l.descending {
 		after, before = before, after
 	}
 	for _, edge := range []struct{ cursor, argument, operator string }{{w.After, "after", after}, {w.Before, "before", before}} {
 		if edge.cursor == "" {
 			continue
 		}
-		value, id, err := decodeCursor[T](edge.cursor, edge.argument)
+		value, id, err := decodeCursor[T](edge.cursor, l.mark(), edge.argument)
 		if err != nil {
 			return nil, err
 		}
-		q = q.Where("("+column+", id) "+edge.operator+" (?, ?)", value, id)
+		q = q.Where("("+l.column+", id) "+edge.operator+" (?, ?)", value, id)
 	}
 	direction := "ASC"
-	if descending != backward {
+	if l.descending != backward {
 		direction = "DESC"
 	}
-	return q.Order(column + " " + direction + ", id " + direction).Limit(max(w.First, w.Last) + 1), nil
+	return q.Order(l.column + " " + direction + ", id " + direction).Limit(max(w.First, w.Last) + 1), nil
 }
 
-// pageOf cuts the row that was read too many, and turns a backward page round.
-func pageOf[R, T any](rows []R, w workspace.Window, convert func(R) T, cursor func(R) string) workspace.Page[T] {
+// pageOf cuts the row that was read too many, and turns a backward page round. place is where a row stands in the listing.
+func pageOf[R, T any](rows []R, l listing, w workspace.Window, convert func(R) T, place func(R) (value any, id string)) workspace.Page[T] {
 	size := max(w.First, w.Last)
 	more := len(rows) > size
 	if more {
@@ -101,27 +128,29 @@ func pageOf[R, T any](rows []R, w workspace.Window, convert func(R) T, cursor fu
 		slices.Reverse(rows)
 		p.HasNext, p.HasPrevious = w.Before != "", more
 	}
+	mark := l.mark()
 	for i, r := range rows {
-		p.Items[i], p.Cursors[i] = convert(r), cursor(r)
+		value, id := place(r)
+		p.Items[i], p.Cursors[i] = convert(r), encodeCursor(mark, value, id)
 	}
 	return p
 }
 
 // list reads a page of what a query selects, ordered by a column of numbers.
-func list[R, T any](where func() *gorm.DB, noun, column string, descending bool, w workspace.Window, convert func(R) T, cursor func(R) string) (workspace.Page[T], error) {
-	total, err := count(where, noun, w)
+func list[R, T any](where func() *gorm.DB, l listing, w workspace.Window, convert func(R) T, place func(R) (any, string)) (workspace.Page[T], error) {
+	total, err := count(where, l.noun, w)
 	if err != nil {
 		return workspace.Page[T]{}, err
 	}
-	selected, err := window[int64](where(), column, descending, w)
+	selected, err := window[int64](where(), l, w)
 	if err != nil {
 		return workspace.Page[T]{}, err
 	}
 	var rows []R
 	if err := selected.Find(&rows).Error; err != nil {
-		return workspace.Page[T]{}, wrap("list "+noun, err)
+		return workspace.Page[T]{}, wrap("list "+l.noun, err)
 	}
-	p := pageOf(rows, w, convert, cursor)
+	p := pageOf(rows, l, w, convert, place)
 	p.Total = total
 	return p, nil
 }
@@ -151,16 +180,17 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 		return none, err
 	}
 	selected := where().Select("workspaces.*, (SELECT s.slot FROM subnets s WHERE s.workspace_id = workspaces.id) AS slot")
-	cursor := func(r workspaceRow) string { return encodeCursor(r.CreatedAt, r.ID) }
+	l := listing{"workspaces", "created_at", q.Descending, workspaceFilter(q)}
+	place := func(r workspaceRow) (any, string) { return r.CreatedAt, r.ID }
 	switch q.OrderBy {
 	case workspace.ByName:
-		cursor = func(r workspaceRow) string { return encodeCursor(r.NameKey, r.ID) }
-		selected, err = window[nameKey](selected, "name_key", q.Descending, q.Window)
+		l.column, place = "name_key", func(r workspaceRow) (any, string) { return r.NameKey, r.ID }
+		selected, err = window[nameKey](selected, l, q.Window)
 	case workspace.ByUpdatedAt:
-		cursor = func(r workspaceRow) string { return encodeCursor(r.UpdatedAt, r.ID) }
-		selected, err = window[int64](selected, "updated_at", q.Descending, q.Window)
+		l.column, place = "updated_at", func(r workspaceRow) (any, string) { return r.UpdatedAt, r.ID }
+		selected, err = window[int64](selected, l, q.Window)
 	default:
-		selected, err = window[int64](selected, "created_at", q.Descending, q.Window)
+		selected, err = window[int64](selected, l, q.Window)
 	}
 	if err != nil {
 		return none, err
@@ -169,9 +199,26 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 	if err := selected.Find(&rows).Error; err != nil {
 		return none, wrap("list workspaces", err)
 	}
-	p := pageOf(rows, q.Window, workspaceRow.toWorkspace, cursor)
+	p := pageOf(rows, l, q.Window, workspaceRow.toWorkspace, place)
 	p.Total = total
 	return p, nil
+}
+
+// workspaceFilter is what a query selects, the same for the same sets.
+func workspaceFilter(q workspace.Query) workspace.Query {
+	q.Window, q.OrderBy, q.Descending = workspace.Window{}, "", false // the listing has its order, with its default
+	q.IDs, q.Status, q.Labels = inOrder(q.IDs), inOrder(q.Status), slices.Clone(q.Labels)
+	slices.SortFunc(q.Labels, func(a, b workspace.Label) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value))
+	})
+	return q
+}
+
+// inOrder sorts a copy of a set; none and an empty one stay what they are.
+func inOrder[T cmp.Ordered](set []T) []T {
+	set = slices.Clone(set)
+	slices.Sort(set)
+	return set
 }
 
 func (db *DB) filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {
@@ -215,5 +262,7 @@ func (db *DB) Tasks(ctx context.Context, q workspace.TaskQuery) (workspace.Page[
 		}
 		return g
 	}
-	return list(where, "tasks", "created_at", true, q.Window, taskRow.toTask, func(r taskRow) string { return encodeCursor(r.CreatedAt, r.ID) })
+	filter := q
+	filter.Window, filter.Types, filter.Status = workspace.Window{}, inOrder(q.Types), inOrder(q.Status)
+	return list(where, listing{"tasks", "created_at", true, filter}, q.Window, taskRow.toTask, func(r taskRow) (any, string) { return r.CreatedAt, r.ID })
 }
