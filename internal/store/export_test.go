@@ -141,3 +141,22 @@ var Wrap = wrap
 
 // ErrUncommitted is joined to an error where it is not known whether a transaction was committed.
 var ErrUncommitted = errUncommitted
+
+// Write runs one statement as the store's own transactions run.
+func (db *DB) Write(ctx context.Context, statement string) error {
+	return db.transact(ctx, func(tx *gorm.DB) error { return tx.Exec(statement).Error })
+}
+
+// WALMost is how long the log of SQLite may become.
+const WALMost = walMost
+
+// ReadFor begins to read, and goes on until the returned function is called.
+func (db *DB) ReadFor(ctx context.Context, t *testing.T) (end func()) {
+	t.Helper()
+	tx := db.read.WithContext(ctx).Begin()
+	var n int
+	if err := tx.Raw("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 10000) SELECT COUNT(*) FROM c, installation").Scan(&n).Error; err != nil {
+		t.Error(err)
+	}
+	return func() { tx.Rollback() }
+}

@@ -50,6 +50,7 @@ type DB struct {
 	joined   atomic.Pointer[pgx.Conn] // that says so, until Listen has it
 
 	file  string   // of SQLite
+	wal   wal      // beside it
 	owned *os.File // the lock on it; nil: none was taken
 }
 
@@ -105,8 +106,8 @@ func Open(dialect Dialect, dsn string) (*DB, error) {
 
 // sqliteDSN waits at each commit until it is on the disk: what was answered is there after a loss of power too.
 func sqliteDSN(path string) string {
-	return fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)",
-		path, sqliteBusy.Milliseconds())
+	return fmt.Sprintf("file:%s?_pragma=journal_mode(WAL)&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)",
+		path, sqliteBusy.Milliseconds(), walKept)
 }
 
 // Hurry has SQLite not wait for the disk: for tests, whose database outlives no loss of power.
@@ -272,6 +273,7 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	}
 	if db.dialect == SQLite { // PostgreSQL's driver has told
 		db.outage.heed(err)
+		db.wal.bound(ctx, db.file, db.write)
 	}
 	return err
 }
