@@ -31,7 +31,7 @@ type Engine interface {
 	CreateNetwork(ctx context.Context, spec NetworkSpec) (string, error)
 	// Networks lists the networks that carry all of the labels.
 	Networks(ctx context.Context, labels Labels) ([]Network, error)
-	// RemoveNetwork takes an id or a name; Conflict while containers are attached to it.
+	// RemoveNetwork takes an id or a name; Conflict, with their names, while containers are attached to it.
 	RemoveNetwork(ctx context.Context, id string) error
 
 	// ConnectNetwork puts a container on a network, running or not; one that is on it already stays. A container knows its network by the

@@ -41,6 +41,8 @@ type Error struct {
 	Op      string // what was attempted, for example "start container"
 	Subject string // the id, name or reference it was attempted on; may be empty
 	Err     error  // the engine's own error
+	// Holders are names of the containers that keep a network from being removed; empty where that is not known.
+	Holders []string
 }
 
 func (e *Error) Error() string {

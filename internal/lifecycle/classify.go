@@ -61,8 +61,11 @@ func Classify(err error) (task.Failure, task.Class) {
 	case errors.Is(err, task.ErrTimeout):
 		v = verdict{task.Transient, workspace.Timeout, "The work took longer than it may."}
 	case isEngine:
-		if v = verdicts[failed.Kind]; failed.Kind == engine.KindInvalid && failed.Err != nil {
+		switch v = verdicts[failed.Kind]; {
+		case failed.Kind == engine.KindInvalid && failed.Err != nil:
 			v.message, field = refusal(failed)
+		case len(failed.Holders) > 0:
+			v.message = held(failed.Holders)
 		}
 	case slices.ContainsFunc(diskFailures, func(target error) bool { return errors.Is(err, target) }):
 		v.message = "The server's disk is full or fails. Ask its operator to look after it."

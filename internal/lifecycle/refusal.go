@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -60,8 +61,12 @@ func cleaned(said string) string {
 	said = prefixes.ReplaceAllString(said, "")
 	said = longID.ReplaceAllString(hostPath.ReplaceAllString(said, "…"), "…")
 	said = strings.TrimRight(strings.TrimSuffix(strings.TrimSpace(printable(said)), ": unknown"), ". ")
+	return shortened(said)
+}
+
+func shortened(said string) string {
 	if letters := []rune(said); len(letters) > refusedMost {
-		said = string(letters[:refusedMost]) + "…"
+		return string(letters[:refusedMost]) + "…"
 	}
 	return said
 }
@@ -73,4 +78,16 @@ func printable(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, ""))
+}
+
+// holdersShown is how many of those that hold a network are named.
+const holdersShown = 3
+
+// held says which containers keep a network from being removed.
+func held(by []string) string {
+	more := ""
+	if n := len(by) - holdersShown; n > 0 {
+		by, more = by[:holdersShown], fmt.Sprintf(" and %d more", n)
+	}
+	return "The network of the workspace is in use by other containers: " + shortened(printable(strings.Join(by, ", "))) + more + ". Disconnect them from it or remove them, and try again."
 }

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"github.com/aicli/aicli-web/internal/engine"
+	"github.com/aicli/aicli-web/internal/engine/enginetest"
 	"github.com/aicli/aicli-web/internal/task"
+	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 // TestRefusals has what engines really say: Docker 20.10 and 28, and Podman 4.3.
@@ -46,5 +48,40 @@ func TestRefusals(t *testing.T) {
 	failure, class := Classify(&engine.Error{Kind: engine.KindInvalid, Op: "start container", Err: errors.New("unable to find user nosuch: no matching entries in passwd file")})
 	if class != task.Permanent || strings.Join(failure.Field, ".") != "input.image" || !strings.Contains(failure.Message, "nosuch") {
 		t.Errorf("got %+v, class %d", failure, class)
+	}
+}
+
+// TestADeletionSaysWhatHoldsItsNetwork has a container of somebody else on the network of a workspace that is deleted.
+func TestADeletionSaysWhatHoldsItsNetwork(t *testing.T) {
+	s := newStage(t)
+	s.made()
+	strange := engine.ContainerSpec{Name: "somebody-elses", Image: enginetest.BaseImage, NetworkID: s.desk.w.Observed.Network.ID}
+	id, err := s.fake.CreateContainer(t.Context(), strange)
+	if err == nil {
+		err = s.fake.StartContainer(t.Context(), id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.desk.w.DesiredState = workspace.WantDeleted
+	failure, class := Classify(s.run(task.Task{Type: task.Delete}))
+	if !strings.Contains(failure.Message, "somebody-elses") || class != task.Transient {
+		t.Errorf("got %+v", failure)
+	}
+	if err := s.fake.RemoveContainer(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(task.Task{Type: task.Delete}); err != nil {
+		t.Errorf("when it has gone: %v", err)
+	}
+}
+
+func TestManyHoldersAreNotAllNamed(t *testing.T) {
+	names := make([]string, 100)
+	for i := range names {
+		names[i] = strings.Repeat("n", 200)
+	}
+	if said := held(names); !strings.Contains(said, "97 more") || len(said) > 2*refusedMost {
+		t.Errorf("got %q", said)
 	}
 }

@@ -2,8 +2,10 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	dockernetwork "github.com/docker/docker/api/types/network"
@@ -113,7 +115,25 @@ func (e *Engine) RemoveNetwork(ctx context.Context, id string) error {
 	err := e.callOn(ctx, networkLimit, "remove network", id, func(ctx context.Context) error {
 		return e.api.NetworkRemove(ctx, id)
 	})
+	if refused, ok := errors.AsType[*engine.Error](err); ok && refused.Kind == engine.KindConflict {
+		refused.Holders = e.holders(ctx, id)
+	}
 	return unless(err, engine.KindNotFound)
+}
+
+// holders are the names of the containers on a network, in order; none where the engine does not say.
+func (e *Engine) holders(ctx context.Context, networkID string) (names []string) {
+	_ = e.callOn(ctx, lookLimit, "look up network", networkID, func(ctx context.Context) error {
+		said, err := e.api.NetworkInspect(ctx, networkID, dockernetwork.InspectOptions{})
+		for _, endpoint := range said.Containers {
+			if endpoint.Name != "" {
+				names = append(names, endpoint.Name)
+			}
+		}
+		return err
+	})
+	slices.Sort(names)
+	return names
 }
 
 // unless takes one kind of failure for success: that of a state that is reached already.

@@ -1,8 +1,10 @@
 package enginetest
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/aicli/aicli-web/internal/engine"
 )
@@ -80,7 +82,11 @@ func exerciseNetworks(run runner) {
 	})
 	run("a network stays while a running container is attached to it", func(b *bench) {
 		id := b.started(b.spec("c"))
-		b.fails(b.engine.RemoveNetwork(b.ctx, b.network(0)), engine.KindConflict)
+		err := b.engine.RemoveNetwork(b.ctx, b.network(0))
+		b.fails(err, engine.KindConflict)
+		if refused, ok := errors.AsType[*engine.Error](err); !ok || !slices.Equal(refused.Holders, []string{b.spec("c").Name}) {
+			b.Errorf("it does not say what holds it: %+v", refused)
+		}
 		b.must(b.engine.RemoveContainer(b.ctx, id))
 		b.must(b.engine.RemoveNetwork(b.ctx, b.network(0)))
 	})

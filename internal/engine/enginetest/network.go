@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -164,10 +165,15 @@ func (f *Fake) RemoveNetwork(ctx context.Context, id string) error {
 		if n == nil {
 			return nil
 		}
+		var holders []string
 		for _, c := range f.containers {
 			if c.network == n.ID && c.alive() {
-				return refuse(engine.KindConflict, "network %s has active endpoints", n.Name)
+				holders = append(holders, c.spec.Name)
 			}
+		}
+		if holders != nil {
+			slices.Sort(holders)
+			return &engine.Error{Kind: engine.KindConflict, Err: fmt.Errorf("network %s has active endpoints", n.Name), Holders: holders}
 		}
 		delete(f.networks, n.ID)
 		f.publishNetwork("destroy", n)
