@@ -5,12 +5,16 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aicli/aicli-web/internal/store/storetest"
 )
 
-// TestRoundTripsOfATasksLife counts what is waited for on PostgreSQL from a request to the end of its task. What else the server does meanwhile is counted
-// too, so it is the least of some tries that counts. docs/benchmarks.md tells the same bounds.
+// besides is how many round trips a server makes in a second while one request waits for its task: three of its own, and the request asks twice.
+const besides = 5
+
+// TestRoundTripsOfATasksLife counts what is waited for on PostgreSQL from a request to the end of its task. What the server does besides goes by the seconds that
+// the engine takes, so it is left out, and the least of some tries counts. docs/benchmarks.md tells the same bounds.
 func TestRoundTripsOfATasksLife(t *testing.T) {
 	t.Parallel()
 	wire, dsn := storetest.NewWire(t, storetest.CreateDatabase(t))
@@ -29,7 +33,7 @@ func TestRoundTripsOfATasksLife(t *testing.T) {
 	}{{"create", 40}, {"stop", 35}, {"start", 35}, {"restart", 40}} {
 		least := 0
 		for i := range ids {
-			before := wire.Trips()
+			before, begun := wire.Trips(), time.Now()
 			input := map[string]any{"id": ids[i], "wait": "PT30S"}
 			switch c.verb {
 			case "create":
@@ -38,7 +42,7 @@ func TestRoundTripsOfATasksLife(t *testing.T) {
 				input["grace"] = "PT0S"
 			}
 			ids[i] = ann.must(c.verb, input).Workspace.ID
-			if took := wire.Trips() - before; i == 0 || took < least {
+			if took := wire.Trips() - before - besides*int(time.Since(begun)/time.Second); i == 0 || took < least {
 				least = took
 			}
 		}
