@@ -23,7 +23,8 @@ type listing struct {
 	filter       any // without its window, and with its sets in order
 }
 
-// mark is what cursors carry of it. It is no secret: whoever makes one up reads no more than the filter gives.
+// mark is what cursors carry of it. It is no secret: whoever makes one up reads no more than the filter gives. Where a filter gets a new field in a later version,
+// cursors of the version before are refused.
 func (l listing) mark() string {
 	text, err := json.Marshal([]any{l.noun, l.column, l.descending, l.filter})
 	if err != nil {
@@ -63,10 +64,10 @@ func decodeCursor[T any](cursor, mark, argument string) (value T, id string, err
 	if len(cursor) > maxCursor || err != nil || json.Unmarshal(text, &p) != nil || p.ID == "" || strings.ContainsRune(p.ID, 0) {
 		return value, "", badCursor(argument, "The cursor is not one that this list has given. Leave it out to begin at the start.")
 	}
-	if p.Listing != mark {
+	if p.Listing != "" && p.Listing != mark {
 		return value, "", badCursor(argument, "The cursor was given for another list, order or filter. Use it with the arguments that it was given for, or leave it out to begin at the start.")
 	}
-	if json.Unmarshal(p.Value, &value) != nil {
+	if p.Listing == "" || json.Unmarshal(p.Value, &value) != nil {
 		return value, "", badCursor(argument, "The cursor is not one that this list has given. Leave it out to begin at the start.")
 	}
 	return value, p.ID, nil
@@ -207,18 +208,20 @@ func (db *DB) Workspaces(ctx context.Context, q workspace.Query) (workspace.Page
 // workspaceFilter is what a query selects, the same for the same sets.
 func workspaceFilter(q workspace.Query) workspace.Query {
 	q.Window, q.OrderBy, q.Descending = workspace.Window{}, "", false // the listing has its order, with its default
-	q.IDs, q.Status, q.Labels = inOrder(q.IDs), inOrder(q.Status), slices.Clone(q.Labels)
+	q.NameContains = workspace.Key(q.NameContains)
+	q.IDs, q.Status, q.Labels = inOrder(q.IDs), inOrder(q.Status), append([]workspace.Label(nil), q.Labels...) // no labels, and none given, are the same
 	slices.SortFunc(q.Labels, func(a, b workspace.Label) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value))
 	})
+	q.Labels = slices.Compact(q.Labels)
 	return q
 }
 
-// inOrder sorts a copy of a set; none and an empty one stay what they are.
+// inOrder sorts a copy of a set and has each value once; none and an empty one stay what they are.
 func inOrder[T cmp.Ordered](set []T) []T {
 	set = slices.Clone(set)
 	slices.Sort(set)
-	return set
+	return slices.Compact(set)
 }
 
 func (db *DB) filterWorkspaces(g *gorm.DB, q workspace.Query) *gorm.DB {

@@ -32,7 +32,7 @@ func FuzzCursor(f *testing.F) {
 // TestACursorIsOfOneListing has a page's cursor taken by the same listing alone.
 func TestACursorIsOfOneListing(t *testing.T) {
 	workspaces := func(change func(*workspace.Query)) listing {
-		q := workspace.Query{OwnerID: "ann", Status: []workspace.Status{workspace.Active, workspace.Failing}, Labels: []workspace.Label{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}}}
+		q := workspace.Query{OwnerID: "ann", NameContains: "ab", Status: []workspace.Status{workspace.Active, workspace.Failing}, Labels: []workspace.Label{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}}}
 		if change != nil {
 			change(&q)
 		}
@@ -40,12 +40,21 @@ func TestACursorIsOfOneListing(t *testing.T) {
 	}
 	own := workspaces(nil)
 	for name, same := range map[string]listing{
-		"another page":      workspaces(func(q *workspace.Query) { q.Window = workspace.Window{First: 5, After: "x"} }),
+		"another page":         workspaces(func(q *workspace.Query) { q.Window = workspace.Window{First: 5, After: "x"} }),
+		"a search in capitals": workspaces(func(q *workspace.Query) { q.NameContains = "AB" }),
+		"twice the same": workspaces(func(q *workspace.Query) {
+			q.Status = append(q.Status, q.Status...)
+			q.Labels = append(q.Labels, q.Labels...)
+		}),
 		"sets turned round": workspaces(func(q *workspace.Query) { slices.Reverse(q.Status); slices.Reverse(q.Labels) }),
 	} {
 		if same.mark() != own.mark() {
 			t.Errorf("%s is taken for another listing", name)
 		}
+	}
+	none, empty := workspaceFilter(workspace.Query{}), workspaceFilter(workspace.Query{Labels: []workspace.Label{}})
+	if (listing{filter: none}).mark() != (listing{filter: empty}).mark() {
+		t.Error("no labels are taken for another filter than none given")
 	}
 	for name, other := range map[string]listing{
 		"another owner":     workspaces(func(q *workspace.Query) { q.OwnerID = "bob" }),

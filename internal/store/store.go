@@ -273,7 +273,9 @@ func (db *DB) transact(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	}
 	if db.dialect == SQLite { // PostgreSQL's driver has told
 		db.outage.heed(err)
-		db.wal.bound(ctx, db.file, db.write)
+		if err == nil {
+			db.wal.bound(ctx, db.file, db.write)
+		}
 	}
 	return err
 }
