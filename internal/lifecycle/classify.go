@@ -17,7 +17,7 @@ type verdict struct {
 	message string
 }
 
-// verdicts is the table of failures. Messages name nothing of the host: the engine's own words are in the log.
+// verdicts is the table of failures. Messages name nothing of the host but what holds a network: the engine's own words are in the log.
 var verdicts = map[engine.Kind]verdict{
 	engine.KindUnavailable:  {task.Wait, workspace.EngineUnreachable, "The container engine cannot be reached. The work goes on by itself when it is back."},
 	engine.KindNotFound:     {task.Transient, workspace.EngineError, "Something that the container needs was removed while it was being set up."},

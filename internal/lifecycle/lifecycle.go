@@ -398,7 +398,7 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case removeContainer:
 			err = l.engine.RemoveContainer(ctx, target)
 		case removeNetwork:
-			err = l.engine.RemoveNetwork(ctx, target)
+			err = foreign(l.engine.RemoveNetwork(ctx, target), isolation.Name(w.ID))
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", next, err)

@@ -1,8 +1,10 @@
 package lifecycle
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -83,11 +85,19 @@ func printable(s string) string {
 // holdersShown is how many of those that hold a network are named.
 const holdersShown = 3
 
+// foreign leaves the workspace's own container out of what holds its network: nobody can put that right but the server.
+func foreign(err error, own string) error {
+	if refused, ok := errors.AsType[*engine.Error](err); ok {
+		refused.Holders = slices.DeleteFunc(slices.Clone(refused.Holders), func(name string) bool { return name == own })
+	}
+	return err
+}
+
 // held says which containers keep a network from being removed.
 func held(by []string) string {
 	more := ""
 	if n := len(by) - holdersShown; n > 0 {
 		by, more = by[:holdersShown], fmt.Sprintf(" and %d more", n)
 	}
-	return "The network of the workspace is in use by other containers: " + shortened(printable(strings.Join(by, ", "))) + more + ". Disconnect them from it or remove them, and try again."
+	return "The network of the workspace is in use by other containers: " + shortened(printable(strings.Join(by, ", "))) + more + ". Have them disconnected from it or removed, and try again."
 }

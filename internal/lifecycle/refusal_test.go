@@ -76,6 +76,18 @@ func TestADeletionSaysWhatHoldsItsNetwork(t *testing.T) {
 	}
 }
 
+func TestItsOwnContainerIsNoHolder(t *testing.T) {
+	busy := func() error {
+		return &engine.Error{Kind: engine.KindConflict, Err: errors.New("busy"), Holders: []string{"own", "somebody-elses"}}
+	}
+	if failure, _ := Classify(foreign(busy(), "own")); strings.Contains(failure.Message, "own,") || !strings.Contains(failure.Message, "somebody-elses") {
+		t.Errorf("got %q", failure.Message)
+	}
+	if failure, _ := Classify(foreign(foreign(busy(), "own"), "somebody-elses")); failure.Message != verdicts[engine.KindConflict].message {
+		t.Errorf("got %q", failure.Message)
+	}
+}
+
 func TestManyHoldersAreNotAllNamed(t *testing.T) {
 	names := make([]string, 100)
 	for i := range names {
