@@ -77,7 +77,7 @@ type PageInfo struct {
 	HasPreviousPage bool `json:"hasPreviousPage"`
 	// The cursor of the first edge; null on an empty page.
 	StartCursor *string `json:"startCursor,omitempty"`
-	// The cursor of the last edge; null on an empty page. Hand it back in `after` for the next page.
+	// The cursor of the last edge; null on an empty page. Hand it back in `after`, with the same filter and order, for the next page.
 	EndCursor *string `json:"endCursor,omitempty"`
 }
 
