@@ -138,11 +138,13 @@ func TestCancelling(t *testing.T) {
 		{"a stop that waits leaves it running", "RUNNING", "STOP, cancel t1", "RUNNING"},
 		{"a stop behind a start that runs leaves the start", "STOPPED", "START, run t1, STOP, cancel t2", "RUNNING START SYNC"},
 		{"a stop that overtook a start leaves what was before both", "STOPPED", "START, STOP, cancel t2", "STOPPED"},
+		{"a stop that overtook a start, which what runs may have begun with, leaves what was before both", "STOPPED", "SYNC, run t1, START, STOP, cancel t3", "STOPPED SYNC SYNC"}, //nolint:dupword // the second undoes
+		{"a start that overtook a stop, which what runs may have begun with, leaves it running", "RUNNING", "SYNC, run t1, STOP, START, cancel t3", "RUNNING SYNC SYNC"},           //nolint:dupword // the second undoes
 		{"a stop that was given back is taken back", "RUNNING", "STOP, run t1, lose t1, cancel t1", "RUNNING SYNC"},
 
 		{"a stop that overtook a restart leaves it running, whatever a sync between them had seen", "RUNNING", "SYNC, run t1, STOP, SYNC, RESTART, STOP, cancel t5", "RUNNING SYNC SYNC"}, //nolint:dupword // what runs, and what looks again
 		{"a sync changes nothing of what was asked for since", "RUNNING", "SYNC, run t1, STOP, SYNC, START, cancel t3", "RUNNING SYNC START"},
-		{"nor do both", "RUNNING", "SYNC, run t1, STOP, SYNC, START, cancel t3, cancel t4", "RUNNING SYNC"},
+		{"nor do both", "RUNNING", "SYNC, run t1, STOP, SYNC, START, cancel t3, cancel t4", "RUNNING SYNC SYNC"}, //nolint:dupword // what runs, and what looks again
 
 		{"a stop does not overtake what settles, so that it can be cancelled", "STOPPED", "START, run t1, see RUNNING, cancel t1, cut t1, STOP, cancel t3", "STOPPED SYNC"},
 

@@ -301,11 +301,10 @@ func (d *Draft) settle(t task.Task) {
 		w.Recovery.GaveUp, w.Recovery.Why = true, "Recovery was cancelled. "+w.Recovery.Why
 		return
 	}
-	wanted := w.DesiredState
 	d.putBack(without(t))
-	// What runs may have begun with what was wanted meanwhile.
+	// What runs may have begun with what was wanted meanwhile, by t or by what t has overtaken: that the same is wanted again tells nothing.
 	meanwhile := find(d.Live, func(l task.Task) bool { return l.Status == task.Running })
-	if began || wanted != w.DesiredState && meanwhile != nil {
+	if began || meanwhile != nil && t.Type != task.Sync {
 		d.Enqueue(task.Sync, "", task.Params{Grace: defaultGrace, Undo: began && undo || !began && meanwhile.Params.Undo})
 	}
 }
