@@ -38,8 +38,8 @@ type Engine interface {
 	// id that it had when it last started: one that was made again under the same name has to be connected.
 	ConnectNetwork(ctx context.Context, networkID, containerID string) error
 
-	// CreateContainer makes a container without starting it and returns its id. NotFound when the image or network is
-	// missing, Conflict when the name is taken, Invalid when the engine refuses the spec.
+	// CreateContainer makes a container without starting it and returns its id. NotFound when the image is missing, and when the network is,
+	// which engines may find out only on the start; Conflict when the name is taken, Invalid when the engine refuses the spec.
 	CreateContainer(ctx context.Context, spec ContainerSpec) (string, error)
 	// StartContainer starts a container; Invalid when its command cannot be run, Broken when the engine can never start it again.
 	StartContainer(ctx context.Context, id string) error
@@ -60,8 +60,8 @@ type Engine interface {
 	// TailLine bytes.
 	Tail(ctx context.Context, id string, lines int) ([]string, error)
 
-	// Events opens the stream of what happens to containers and networks that carry all of the labels, from since on (zero:
-	// from now). The stream is open when Events returns: nothing that happens after that is missed while it lasts.
+	// Events opens the stream of what happens to containers that carry all of the labels and to networks, whosoever's they are, from since on
+	// (zero: from now). The stream is open when Events returns: nothing that happens after that is missed while it lasts.
 	Events(ctx context.Context, labels Labels, since time.Time) (EventStream, error)
 
 	// Stats takes one reading now. NotFound when there is no such container, NotRunning when it does not run.
@@ -166,7 +166,7 @@ type ContainerSpec struct {
 	Hostname   string
 	WorkingDir string
 	User       string // empty: what the image says
-	NetworkID  string // id or name
+	Network    string // its name; empty: none
 	Mounts     []Mount
 	Limits     Limits
 	// HealthCheck replaces the image's; nil: what the image says.
@@ -279,7 +279,8 @@ type Event struct {
 	Kind   ObjectKind
 	Action string // the engine's word: create, start, die, oom, destroy, connect, "health_status: unhealthy", …
 	ID     string // of the container or network
-	Labels Labels // of the container; networks may have none
+	Name   string // of the network; empty where an engine does not say which one a container was taken off
+	Labels Labels // of the container
 	// ExitCode comes with the end of a container (die), where the engine tells it.
 	ExitCode *int
 }

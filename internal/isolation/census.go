@@ -8,10 +8,13 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-// Ours reports whether a container that carries the labels of w is the one that was made for it: it has the name, or was seen to be it
-// before somebody renamed it. Labels alone don't tell, since images that somebody makes of our containers hand them on.
-func Ours(w workspace.Workspace, c engine.Summary) bool {
-	return c.Name == Name(w.ID) || w.Observed.Container != nil && w.Observed.Container.ID == c.ID
+// Ours reports whether a container that carries the labels of w is the one that was made for it: it has the id that the engine gave when it was made
+// or, if that is not known, since nobody was left to record it, the name. Labels alone don't tell: images that somebody makes of our containers hand them on.
+func Ours(w workspace.Workspace, id string, c engine.Summary) bool {
+	if id != "" {
+		return c.ID == id
+	}
+	return c.Name == Name(w.ID)
 }
 
 // Listed is what the engine lists of one workspace.
@@ -53,7 +56,11 @@ func (c *Census) Account(w workspace.Workspace) Listed {
 			c.left[w.ID] = Listed{Networks: slices.DeleteFunc(slices.Clone(listed.Networks), isKept)}
 		}
 	}
-	listed.Containers = slices.DeleteFunc(slices.Clone(listed.Containers), func(s engine.Summary) bool { return !Ours(w, s) })
+	id := ""
+	if have := w.Observed.Container; have != nil {
+		id = have.ID
+	}
+	listed.Containers = slices.DeleteFunc(slices.Clone(listed.Containers), func(s engine.Summary) bool { return !Ours(w, id, s) })
 	return listed
 }
 

@@ -38,6 +38,14 @@ func Name(workspaceID string) string {
 	return "aicli-" + strings.TrimPrefix(workspaceID, workspace.WorkspacePrefix)
 }
 
+// Workspace is the id of the workspace whose container and network have a name; empty for a name that Name gives to none.
+func Workspace(name string) string {
+	if id, ok := strings.CutPrefix(name, "aicli-"); ok && id != "" {
+		return workspace.WorkspacePrefix + id
+	}
+	return ""
+}
+
 // Labels mark what belongs to a workspace of an installation.
 func Labels(installation, workspaceID string) engine.Labels {
 	l := Installation(installation)
@@ -60,15 +68,15 @@ func Limits(r workspace.Resources) engine.Limits {
 	return engine.Limits{NanoCPUs: int64(r.Cpus * nanos), MemoryBytes: r.MemoryBytes, Pids: int64(r.Pids)}
 }
 
-// Container is the container of a workspace, made of that image, on the network of that id, with the project directory that was checked.
-func Container(w workspace.Workspace, image engine.Image, installation, networkID, project string) engine.ContainerSpec {
+// Container is the container of a workspace, made of that image, on the network of that name, with the project directory that was checked.
+func Container(w workspace.Workspace, image engine.Image, installation, network, project string) engine.ContainerSpec {
 	environment := make([]string, len(w.Environment))
 	for i, v := range w.Environment {
 		environment[i] = v.Name + "=" + v.Value
 	}
 	return engine.ContainerSpec{
 		Name: Name(w.ID), Image: workspace.ImageName(w.Image), Entrypoint: w.Command, Env: environment, Labels: Labels(installation, w.ID),
-		Hostname: Name(w.ID), WorkingDir: Target, NetworkID: networkID,
+		Hostname: Name(w.ID), WorkingDir: Target, Network: network,
 		Mounts:       []engine.Mount{{Source: project, Target: Target}},
 		Limits:       Limits(w.Resources),
 		HealthCheck:  healthCheck(w, image),

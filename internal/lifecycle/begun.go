@@ -18,10 +18,10 @@ const (
 )
 
 // observeBegun observes until no container is in between.
-func (l *Lifecycle) observeBegun(ctx context.Context, w workspace.Workspace) (s seen, err error) {
+func (l *Lifecycle) observeBegun(ctx context.Context, w workspace.Workspace, h handles, whole bool) (s seen, err error) {
 	deadline := time.Now().Add(beginsWithin)
 	for wait := beginsPoll; ; wait *= 2 {
-		if s, err = l.observe(ctx, w); err != nil || !l.between(ctx, w, s.container, deadline) {
+		if s, err = l.observe(ctx, w, h, whole); err != nil || !l.between(ctx, w, s.container, deadline) {
 			return s, err
 		}
 		pause(ctx, wait)

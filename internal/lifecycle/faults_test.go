@@ -23,6 +23,7 @@ type stage struct {
 	fake *enginetest.Fake
 	desk *desk
 	l    *Lifecycle
+	runs int64
 }
 
 func newStage(t *testing.T) *stage {
@@ -35,6 +36,8 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) run(t task.Task) error {
 	t.WorkspaceID = "ws_1"
+	s.runs++
+	t.Lease.Token = s.runs
 	return s.l.Handlers()[t.Type](s.Context(), t, func(string, *float64) {})
 }
 
@@ -103,12 +106,13 @@ type call struct {
 	nth int
 }
 
-// tell plays a story up to its task, and says how many calls that took.
+// tell plays a story up to its task, which is then run for the first time, and says how many calls that took.
 func (st story) tell(t *testing.T) (s *stage, calls int) {
 	t.Helper()
 	s = newStage(t)
 	st.before(s)
 	s.desk.w.DesiredState = st.desired
+	s.runs = 0
 	return s, len(s.fake.Calls())
 }
 
@@ -131,7 +135,7 @@ func (st story) callsOf(t *testing.T) (calls []call, end string) {
 // real is what the engine has of the workspace.
 func (s *stage) real() string {
 	s.Helper()
-	seen, err := s.l.observe(s.Context(), s.desk.w)
+	seen, err := s.l.observe(s.Context(), s.desk.w, recorded(s.desk.w), true)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -145,7 +149,7 @@ func (s *stage) real() string {
 // told reports whether what is recorded is what the engine has.
 func (s *stage) told() bool {
 	s.Helper()
-	seen, err := s.l.observe(s.Context(), s.desk.w)
+	seen, err := s.l.observe(s.Context(), s.desk.w, recorded(s.desk.w), true)
 	if err == nil {
 		err = s.l.checkMount(s.Context(), s.desk.w, &seen)
 	}
@@ -208,6 +212,7 @@ func (st story) fail(t *testing.T, c call, kind engine.Kind, after bool, end str
 
 	before := s.desk.w.Observed
 	err := s.run(st.task)
+	s.fake.Calm() // a call that failed of itself has not met what was ordered for after it
 	switch {
 	case err == nil && s.real() != end:
 		t.Errorf("%s: it succeeds, and leaves %s", what, s.real())

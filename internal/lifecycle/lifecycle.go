@@ -1,13 +1,11 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,42 +89,95 @@ func Timeout(t task.Task) time.Duration {
 }
 
 func (l *Lifecycle) run(ctx context.Context, t task.Task, report task.Report) error {
-	w, err := l.workspaces.Get(ctx, t.WorkspaceID)
-	if workspace.CodeOf(err) == workspace.NotFound {
-		return nil // deleted meanwhile
+	w, left, misled, err := l.round(ctx, t, t.Type == task.Sync, report)
+	if misled && ctx.Err() == nil {
+		w, left, _, err = l.round(ctx, t, true, report)
 	}
-	if err != nil {
-		return err
-	}
-	if goalOf(t, w.DesiredState) == nothing {
-		return task.ErrSuperseded
-	}
-	s, err := l.observe(ctx, w)
-	if err == nil {
-		err = l.lookUpImage(ctx, t, w, &s)
-	}
-	if err != nil {
-		return l.away(ctx, err)
-	}
-	if err = l.work(ctx, t, w, s, plan(t, w, s), report); task.Parked(ctx) { // nothing else was begun, and another run follows
-		return l.away(ctx, err)
-	}
-	// Also after a run that failed or was cut: what it has left is what is true.
-	whole := context.WithoutCancel(ctx)
-	left, lookErr := l.look(whole, w.ID)
-	if lookErr = l.away(whole, lookErr); engine.Is(lookErr, engine.KindUnavailable) {
-		return errors.Join(forGood(err), lookErr, err) // that the engine has gone is why the work failed, unless it could never succeed
-	}
-	if left.foreign {
-		return workspace.ErrForeignMount
-	}
-	if err := errors.Join(err, lookErr); err != nil {
+	if err != nil || w.ID == "" {
 		return err
 	}
 	if why := cannotRun(t, w, left); why != nil {
 		return why
 	}
 	return l.conclude(ctx, t, w, left)
+}
+
+// round observes, plans, applies, and looks at what is there then. It goes by what is recorded as far as that can do no harm, and says when it was misled:
+// one that observes the whole should follow. The workspace is empty when it was deleted meanwhile.
+func (l *Lifecycle) round(ctx context.Context, t task.Task, whole bool, report task.Report) (w workspace.Workspace, left seen, misled bool, err error) {
+	w, err = l.workspaces.Get(ctx, t.WorkspaceID)
+	if workspace.CodeOf(err) == workspace.NotFound {
+		return workspace.Workspace{}, left, false, nil
+	}
+	if err != nil {
+		return w, left, false, err
+	}
+	if goalOf(t, w.DesiredState) == nothing {
+		return w, left, false, task.ErrSuperseded
+	}
+	s, remembered := remember(t, w)
+	if !remembered || whole {
+		s, err = l.observe(ctx, w, recorded(w), whole)
+	}
+	if err == nil {
+		err = l.lookUpImage(ctx, t, w, &s)
+	}
+	if err != nil {
+		return w, left, false, l.away(ctx, err)
+	}
+	l.working.Store(w.ID, nil) // nobody else looks: the look that follows sees what they would have seen
+	defer l.working.Delete(w.ID)
+	made, err := l.apply(ctx, t, w, s, plan(t, w, s), report)
+	if task.Parked(ctx) { // nothing else was begun, and another run follows
+		return w, left, false, l.away(ctx, err)
+	}
+	// Also after a run that failed or was cut: what it has left is what is true.
+	uncut := context.WithoutCancel(ctx)
+	left, lookErr := l.lookAfter(uncut, w.ID, made)
+	if lookErr = l.away(uncut, lookErr); engine.Is(lookErr, engine.KindUnavailable) {
+		return w, left, false, errors.Join(forGood(err), lookErr, err) // that the engine has gone is why the work failed, unless it could never succeed
+	}
+	if left.foreign {
+		return w, left, false, workspace.ErrForeignMount
+	}
+	misled = !whole && lookErr == nil && (stale(err) || err == nil && remembered && !reached(goalOf(t, w.DesiredState), left))
+	return w, left, misled, errors.Join(err, lookErr)
+}
+
+// remember gives what a task may go by without asking the engine. Of what is about to be made nothing is there. What is to end needs not be known any
+// better: asking it to end does no harm if it has, and the look that follows shows what was not known. Only the first run of a task may: one before may
+// have been cut.
+func remember(t task.Task, w workspace.Workspace) (s seen, ok bool) {
+	c, n := w.Observed.Container, w.Observed.Network
+	switch first := t.Lease.Token <= 1; {
+	case !first:
+		return s, false
+	case t.Type == task.Create && !t.Params.Undo:
+		return s, c == nil && n == nil && !w.HasRun()
+	case t.Type != task.Delete && (t.Type != task.Stop || t.Params.Halt), c == nil, n == nil:
+		return s, false
+	}
+	h := recorded(w)
+	s.network = &h.network
+	s.container = &engine.Container{Summary: engine.Summary{ID: c.ID, Name: c.Name, State: engine.State(c.State)}}
+	return s, true
+}
+
+// stale reports whether a call failed for something that was not as it was known.
+func stale(err error) bool {
+	return !errors.Is(err, errNotPulled) && (engine.Is(err, engine.KindNotFound) || engine.Is(err, engine.KindConflict))
+}
+
+// reached reports whether what was to end has.
+func reached(g goal, left seen) bool {
+	switch g {
+	case absent:
+		return left.container == nil && left.network == nil && len(left.surplus) == 0
+	case stopped:
+		return left.container == nil || !up(left.container.State)
+	default:
+		return true
+	}
 }
 
 // cannotRun says why a container that was to run has ended at once, where that is because its command cannot be run; nil otherwise.
@@ -150,13 +201,6 @@ func forGood(err error) error {
 		return nil
 	}
 	return err
-}
-
-// work applies the plan. Meanwhile nobody else looks: the look that follows sees what they would have seen.
-func (l *Lifecycle) work(ctx context.Context, t task.Task, w workspace.Workspace, s seen, steps []step, report task.Report) error {
-	l.working.Store(w.ID, nil)
-	defer l.working.Delete(w.ID)
-	return l.apply(ctx, t, w, s, steps, report)
 }
 
 // away tells an engine that cannot be asked from one that does not answer about one container: what looks up takes milliseconds, so silence is
@@ -193,77 +237,13 @@ func (l *Lifecycle) conclude(ctx context.Context, t task.Task, w workspace.Works
 	if goalOf(t, w.DesiredState) != absent || t.Params.Clear {
 		return nil
 	}
-	if left.container != nil || left.network != nil || len(left.surplus) > 0 {
+	if !reached(absent, left) {
 		return &engine.Error{Kind: engine.KindConflict, Op: "delete workspace", Subject: w.ID, Err: errLeft}
 	}
 	return l.removeProject(ctx, w)
 }
 
 var errLeft = errors.New("something of it appeared while it was deleted")
-
-// Look asks the engine what it has of a workspace and records that. Looks at one workspace take turns, so that what was seen
-// earlier is never recorded over what was seen later. A workspace that is gone is no error, and one that a task is at is left
-// to the task: its own steps cause most of the events that ask for a look.
-func (l *Lifecycle) Look(ctx context.Context, id string) error {
-	if _, at := l.working.Load(id); at {
-		return nil
-	}
-	_, err := l.look(ctx, id)
-	return err
-}
-
-// look looks again when another server has recorded something since.
-func (l *Lifecycle) look(ctx context.Context, id string) (s seen, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	leave, err := l.looks.take(ctx, id)
-	if err != nil {
-		return s, err
-	}
-	defer leave()
-	for foreign := false; ; foreign = s.foreign {
-		if s, err = l.see(ctx, id, foreign); !errors.Is(err, workspace.ErrStale) {
-			return s, err
-		}
-	}
-}
-
-// see observes and records once. foreign: the container was removed because of what it had mounted, and that is yet to be recorded.
-func (l *Lifecycle) see(ctx context.Context, id string, foreign bool) (s seen, err error) {
-	w, err := l.workspaces.Get(ctx, id)
-	if workspace.CodeOf(err) == workspace.NotFound {
-		return s, nil
-	}
-	if err != nil {
-		return s, err
-	}
-	if s, err = l.observeBegun(ctx, w); err != nil {
-		return s, err
-	}
-	s.foreign = foreign
-	if err := l.checkMount(ctx, w, &s); err != nil {
-		return s, err
-	}
-	_, err = l.workspaces.Record(ctx, w.ID, observed(w, s))
-	return s, err
-}
-
-// End records that a container has ended, as an event of the engine told. It waits for no look: what one has seen before is not recorded over it.
-// But one that is about to record that the container runs makes it news, so that it is told once more behind that one.
-func (l *Lifecycle) End(ctx context.Context, id string, e workspace.End) error {
-	if news, err := l.workspaces.RecordEnd(ctx, id, e); news || err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	leave, err := l.looks.take(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	_, err = l.workspaces.RecordEnd(ctx, id, e)
-	return err
-}
 
 // Discard removes an orphan, unless a row knows it by now.
 func (l *Lifecycle) Discard(ctx context.Context, o workspace.Orphan) error {
@@ -280,92 +260,19 @@ func (l *Lifecycle) Discard(ctx context.Context, o workspace.Orphan) error {
 	}
 }
 
-// observe looks up by label what the engine has of a workspace.
-func (l *Lifecycle) observe(ctx context.Context, w workspace.Workspace) (s seen, err error) {
-	labels := isolation.Labels(l.installation, w.ID)
-	networks, err := l.engine.Networks(ctx, labels)
-	if err != nil {
-		return s, err
-	}
-	if s.container, err = l.own(ctx, w, labels); err != nil {
-		return s, err
-	}
-	s.network, s.surplus = sortNetworks(w, s.container, networks)
-	s.tail = l.tail(ctx, w, s.container)
-	return s, nil
-}
-
-// lookups is how often a container is looked up that is listed and said to be gone: it went in between, or the list was late.
-const lookups = 3
-
-var errListed = errors.New("it is listed, and said not to be there")
-
-// own is the container of a workspace; nil when there is none, which only a list can say.
-func (l *Lifecycle) own(ctx context.Context, w workspace.Workspace, labels engine.Labels) (*engine.Container, error) {
-	for range lookups {
-		list, err := l.engine.Containers(ctx, labels)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(list, func(c engine.Summary) bool { return isolation.Ours(w, c) })
-		if i < 0 {
-			return nil, nil //nolint:nilnil // a workspace may have none
-		}
-		c, err := l.engine.Container(ctx, list[i].ID)
-		if err == nil {
-			return &c, nil
-		}
-		if !engine.Is(err, engine.KindNotFound) {
-			return nil, err
-		}
-	}
-	return nil, &engine.Error{Kind: engine.KindConflict, Op: "look up container", Subject: isolation.Name(w.ID), Err: errListed}
-}
-
-// tail reads the last lines of a container that has ended since it was last seen. Without them it is still known how it ended.
-func (l *Lifecycle) tail(ctx context.Context, w workspace.Workspace, c *engine.Container) []string {
-	if c == nil || c.State != engine.Exited || c.FinishedAt.IsZero() || w.LastExit != nil && !c.FinishedAt.After(w.LastExit.At) {
-		return nil
-	}
-	lines, err := l.engine.Tail(ctx, c.ID, workspace.TailLines)
-	if err != nil {
-		l.log.WarnContext(ctx, "read the last lines of a container that has ended", "workspace_id", w.ID, "error", err)
-	}
-	return lines
-}
-
-// sortNetworks tells the network of w, which its container is on or else has its addresses, from others that carry its labels.
-func sortNetworks(w workspace.Workspace, c *engine.Container, networks []engine.Network) (own *engine.Network, surplus []engine.Network) {
-	slices.SortFunc(networks, func(a, b engine.Network) int { return cmp.Compare(a.ID, b.ID) })
-	at := -1
-	if c != nil {
-		at = slices.IndexFunc(networks, func(n engine.Network) bool {
-			return slices.ContainsFunc(c.Networks, func(a engine.Attachment) bool { return a.NetworkID == n.ID })
-		})
-	}
-	if at < 0 {
-		at = slices.IndexFunc(networks, func(n engine.Network) bool { return n.Subnet == w.Subnet })
-	}
-	if at < 0 {
-		return nil, networks
-	}
-	return &networks[at], slices.Delete(slices.Clone(networks), at, at+1)
-}
-
-// apply does the steps one after another.
-func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, steps []step, report task.Report) error {
-	id, network := "", isolation.Name(w.ID)
+// apply does the steps one after another, and gives the handles of what is there then.
+func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspace, s seen, steps []step, report task.Report) (h handles, err error) {
 	if s.network != nil {
-		network = s.network.ID
+		h.network = *s.network
 	}
 	for _, next := range steps {
 		report(string(next.op), nil) // which cuts a run whose lease has ended
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("before %s: %w", next, context.Cause(ctx))
+			return h, fmt.Errorf("before %s: %w", next, context.Cause(ctx))
 		}
 		target := next.target
 		if target == "" {
-			target = id
+			target = h.container
 		}
 		var err error
 		switch next.op {
@@ -379,11 +286,12 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 				err = l.lookUpImage(ctx, t, w, &s)
 			}
 		case createNetwork:
-			network, err = l.createNetwork(ctx, w)
+			h.network, err = l.createNetwork(ctx, w)
 		case connectNetwork:
-			err = l.engine.ConnectNetwork(ctx, network, target)
+			err = l.engine.ConnectNetwork(ctx, h.network.ID, target)
 		case createContainer:
-			id, err = l.createContainer(ctx, w, s.image, network)
+			h.anew = true
+			h.container, err = l.createContainer(ctx, w, s.image, h.network.Name)
 		case updateContainer:
 			if err = l.engine.UpdateContainer(ctx, target, isolation.Limits(w.Resources)); engine.Is(err, engine.KindUnsupported) {
 				l.log.WarnContext(ctx, "a container keeps the limits that it was made with", "workspace_id", w.ID, "error", err)
@@ -396,15 +304,17 @@ func (l *Lifecycle) apply(ctx context.Context, t task.Task, w workspace.Workspac
 		case stopContainer:
 			err = l.stopContainer(ctx, t, target)
 		case removeContainer:
+			h.removed = true
 			err = l.engine.RemoveContainer(ctx, target)
 		case removeNetwork:
+			h.removed = true
 			err = foreign(l.engine.RemoveNetwork(ctx, target), isolation.Name(w.ID))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", next, err)
+			return h, fmt.Errorf("%s: %w", next, err)
 		}
 	}
-	return nil
+	return h, nil
 }
 
 // subnetMoves bounds how often a network moves in one run. One move avoids all that the engine's networks have; more are for what
@@ -413,22 +323,24 @@ const subnetMoves = 16
 
 // createNetwork makes the network, on other addresses than its own where those are in use outside this server. Once begun it is not
 // cut: the engine would go on, and make a network after everybody has looked for what is left.
-func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (id string, err error) {
+func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (made engine.Network, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for range subnetMoves {
-		id, err = l.engine.CreateNetwork(ctx, isolation.Network(w, l.installation))
+		spec := isolation.Network(w, l.installation)
+		made = engine.Network{Name: spec.Name, Subnet: spec.Subnet}
+		made.ID, err = l.engine.CreateNetwork(ctx, spec)
 		if !engine.Is(err, engine.KindAddressInUse) {
-			return id, err
+			return made, err
 		}
 		taken, listErr := l.subnets(ctx)
 		if listErr != nil {
-			return "", listErr
+			return made, listErr
 		}
 		if w, listErr = l.workspaces.MoveSubnet(ctx, w.ID, taken); listErr != nil {
-			return "", listErr
+			return made, listErr
 		}
 	}
-	return "", err
+	return made, err
 }
 
 // subnets are those of all networks of the engine, whoever's they are.
@@ -445,7 +357,7 @@ func (l *Lifecycle) subnets(ctx context.Context) (taken []netip.Prefix, err erro
 var errImageGone = errors.New("the image was removed as soon as it was there")
 
 // createContainer is not cut either, once begun.
-func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, image *engine.Image, network string) (string, error) {
+func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, image *engine.Image, networkName string) (string, error) {
 	ctx = context.WithoutCancel(ctx)
 	project, err := l.project(ctx, w)
 	if err != nil {
@@ -454,7 +366,7 @@ func (l *Lifecycle) createContainer(ctx context.Context, w workspace.Workspace, 
 	if image == nil {
 		return "", &engine.Error{Kind: engine.KindNotFound, Op: "create container", Subject: w.Image, Err: errImageGone}
 	}
-	return l.engine.CreateContainer(ctx, isolation.Container(w, *image, l.installation, network, project))
+	return l.engine.CreateContainer(ctx, isolation.Container(w, *image, l.installation, networkName, project))
 }
 
 // stopContainer tells a container to end, and kills it when its grace is over. A task that another server had begun goes on with what is left of it.
@@ -491,53 +403,4 @@ func (l *Lifecycle) startContainer(ctx context.Context, w workspace.Workspace, i
 		return errors.Join(err, l.engine.RemoveContainer(ctx, id)) // the next run makes another one
 	}
 	return err
-}
-
-// observed is what was seen in the service's words.
-func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
-	if n := s.network; n != nil {
-		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
-	}
-	o.Tail, o.Serial, o.Foreign = s.tail, w.Observed.Serial, s.foreign
-	o.HasRun = w.HasRun() || s.container != nil && !s.container.StartedAt.IsZero()
-	if c := s.container; c != nil {
-		o.Detached = s.network != nil && !c.On(*s.network)
-		o.Container = &workspace.Container{
-			ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), Image: c.Image, StartedAt: optional(c.StartedAt),
-			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount, Extra: isolation.Extra(w, c.Summary), Health: health(*c),
-			Enforced: workspace.Enforced{
-				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
-				Seccomp: string(c.Enforced.Seccomp), User: c.Enforced.User, Warnings: isolation.Compare(w, *c, s.mount),
-			},
-		}
-	}
-	return o
-}
-
-// health is what a container's health check says; nil where it has none that runs.
-func health(c engine.Container) *workspace.Health {
-	if c.Health == "" {
-		return nil
-	}
-	return &workspace.Health{
-		Status: workspace.HealthStatus(c.Health), FailingStreak: c.Checked.FailingStreak,
-		Output: workspace.CheckOutput(c.Checked.Output), CheckedAt: optional(c.Checked.At),
-	}
-}
-
-// errorOf is the engine's word on why a container did not start, without paths of the host.
-func errorOf(c engine.Container) string {
-	if c.Error == "" {
-		return ""
-	}
-	message, _ := refusal(&engine.Error{Kind: engine.KindInvalid, Op: "start container", Err: errors.New(c.Error)})
-	return message
-}
-
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
 }

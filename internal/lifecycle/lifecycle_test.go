@@ -221,7 +221,7 @@ func TestAnEndWaitsForNoLookButOneThatMakesItNews(t *testing.T) {
 			looking := make(chan struct{})
 			fake.onList = func() error { <-looking; return nil }
 			look, end := make(chan error, 1), make(chan error, 1)
-			go func() { look <- l.Look(t.Context(), "ws_1") }()
+			go func() { look <- l.Look(t.Context(), "ws_1", nil) }()
 			synctest.Wait()
 			go func() { end <- l.End(t.Context(), "ws_1", workspace.End{Code: 3}) }()
 			synctest.Wait()
@@ -358,7 +358,7 @@ func TestACopyOfAContainerIsSomebodyElses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Look(t.Context(), "ws_1"); err != nil || d.w.Observed.Container != nil {
+	if err := l.Look(t.Context(), "ws_1", nil); err != nil || d.w.Observed.Container != nil {
 		t.Errorf("got %v, %+v", err, d.w.Observed)
 	}
 	d.w.DesiredState = workspace.WantDeleted
@@ -376,7 +376,7 @@ func TestAnOrphanIsRemovedUnlessARowKnowsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: isolation.Name("ws_2"), Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}})
+	container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: isolation.Name("ws_2"), Image: enginetest.BaseImage, Network: isolation.Name("ws_2"), Entrypoint: []string{"sleep", "infinity"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,7 +468,7 @@ func TestWhatWasSeenBeforeIsNotRecordedAfter(t *testing.T) {
 			d.w.Observed.Serial++
 		}
 	}
-	if err := l.Look(t.Context(), "ws_1"); err != nil || looks != 2 || d.w.Observed.State() != workspace.ContainerExited {
+	if err := l.Look(t.Context(), "ws_1", nil); err != nil || looks != 2 || d.w.Observed.State() != workspace.ContainerExited {
 		t.Errorf("got %v, recorded %d times, and it is %s", err, looks, d.w.Observed.State())
 	}
 }
@@ -585,7 +585,7 @@ func TestATaskAtWorkIsNotLookedAt(t *testing.T) {
 	fake, d, l := rig()
 	fake.onNetwork = func(context.Context) {
 		calls := len(fake.Calls())
-		if err := l.Look(t.Context(), "ws_1"); err != nil || len(fake.Calls()) != calls {
+		if err := l.Look(t.Context(), "ws_1", nil); err != nil || len(fake.Calls()) != calls {
 			t.Errorf("%v asked the engine (%v)", fake.Calls()[calls:], err)
 		}
 	}
@@ -593,7 +593,7 @@ func TestATaskAtWorkIsNotLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	fake.Exit(d.w.Observed.Container.ID, 1)
-	if err := l.Look(t.Context(), "ws_1"); err != nil || d.w.Observed.State() != workspace.ContainerExited {
+	if err := l.Look(t.Context(), "ws_1", nil); err != nil || d.w.Observed.State() != workspace.ContainerExited {
 		t.Errorf("got %v, %s", err, d.w.Observed.State())
 	}
 }

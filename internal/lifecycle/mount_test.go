@@ -103,7 +103,7 @@ func TestWhatHasSomethingElseMountedIsRemoved(t *testing.T) {
 		}
 		var recorded workspace.Observed
 		s.desk.onRecord = func() {}
-		if err := s.l.Look(t.Context(), "ws_1"); err != nil {
+		if err := s.l.Look(t.Context(), "ws_1", nil); err != nil {
 			t.Fatal(err)
 		}
 		recorded = s.desk.w.Observed
@@ -124,7 +124,7 @@ func TestWhatHasSomethingElseMountedIsRemoved(t *testing.T) {
 				s.desk.w.Observed.Serial++
 			}
 		}
-		if err := s.l.Look(t.Context(), "ws_1"); err != nil || looks != 2 || !s.desk.w.Observed.Foreign {
+		if err := s.l.Look(t.Context(), "ws_1", nil); err != nil || looks != 2 || !s.desk.w.Observed.Foreign {
 			t.Errorf("%v, %d looks, %+v", err, looks, s.desk.w.Observed)
 		}
 	})
@@ -174,7 +174,7 @@ func TestMountsAreCompared(t *testing.T) {
 	s.l.projects = r
 	look := func(want workspace.Mount, warned string) {
 		t.Helper()
-		if err := s.l.Look(t.Context(), "ws_1"); err != nil {
+		if err := s.l.Look(t.Context(), "ws_1", nil); err != nil {
 			t.Fatal(err)
 		}
 		got := s.desk.w.Observed.Container
@@ -201,7 +201,7 @@ func TestMountsAreCompared(t *testing.T) {
 	}
 	look(workspace.MountUnknown, "was not checked")
 	r.missing, r.same = false, false
-	if err := s.l.Look(t.Context(), "ws_1"); err != nil || !s.desk.w.Observed.Foreign {
+	if err := s.l.Look(t.Context(), "ws_1", nil); err != nil || !s.desk.w.Observed.Foreign {
 		t.Errorf("%v: what was never found to have the right directory is removed, recorded %+v", err, s.desk.w.Observed)
 	}
 
@@ -214,7 +214,7 @@ func TestMountsAreCompared(t *testing.T) {
 			t.Errorf("recorded %+v", got)
 		}
 		r.same, r.known = true, true
-		if err := s.l.Look(t.Context(), "ws_1"); err != nil || s.desk.w.Observed.Container.Mount != workspace.MountVerified {
+		if err := s.l.Look(t.Context(), "ws_1", nil); err != nil || s.desk.w.Observed.Container.Mount != workspace.MountVerified {
 			t.Errorf("%v, recorded %+v", err, s.desk.w.Observed.Container)
 		}
 	})

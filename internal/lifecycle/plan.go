@@ -38,17 +38,6 @@ type step struct {
 
 func (s step) String() string { return string(s.op) + " (" + s.why + ")" }
 
-// seen is what the engine has of a workspace.
-type seen struct {
-	image     *engine.Image // looked up only where a container has to be made; nil: the engine does not have it
-	network   *engine.Network
-	surplus   []engine.Network // besides it: made late by a call of a server that was killed, or on addresses that are not its any more
-	container *engine.Container
-	tail      []string // the last lines of a container that has ended since it was last seen
-	mount     workspace.Mount
-	foreign   bool // the container had something else mounted than its project, and was removed
-}
-
 // goal is where a task leads to.
 type goal int
 
@@ -140,6 +129,11 @@ func planLimits(w workspace.Workspace, c engine.Container) []step {
 	return []step{{updateContainer, c.ID, "its limits differ"}}
 }
 
+// up says that a container has processes, or is about to have some.
+func up(s engine.State) bool {
+	return s == engine.Running || s == engine.Paused || s == engine.Restarting
+}
+
 // gone says that what is left of a container is of no more use.
 func gone(s engine.State) bool { return s == engine.Dead || s == engine.Removing }
 
@@ -161,8 +155,7 @@ func planRun(g goal, target, why string) []step {
 
 // planState brings a container that exists into the state that is wanted; network and limits are the steps that bring it those.
 func planState(t task.Task, g goal, c engine.Container, network, limits []step) []step {
-	up := c.State == engine.Running || c.State == engine.Paused || c.State == engine.Restarting
-	switch {
+	switch up := up(c.State); {
 	case t.Params.Halt && c.Health != engine.Unhealthy: // it works again
 		return nil
 	case g == stopped && up:

@@ -55,7 +55,7 @@ func TestRefusals(t *testing.T) {
 func TestADeletionSaysWhatHoldsItsNetwork(t *testing.T) {
 	s := newStage(t)
 	s.made()
-	strange := engine.ContainerSpec{Name: "somebody-elses", Image: enginetest.BaseImage, NetworkID: s.desk.w.Observed.Network.ID}
+	strange := engine.ContainerSpec{Name: "somebody-elses", Image: enginetest.BaseImage, Network: s.desk.w.Observed.Network.Name}
 	id, err := s.fake.CreateContainer(t.Context(), strange)
 	if err == nil {
 		err = s.fake.StartContainer(t.Context(), id)

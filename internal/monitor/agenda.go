@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// agenda is what is to be done for workspaces: each once, however many events tell of it, with what was told of it last. One that
+// agenda is what is to be done for workspaces: each once, however many events tell of it, with what was told of it. One that
 // is added while it is being done is done again. It holds no more than there are workspaces.
 type agenda[T any] struct {
+	both  func(have, next T) T // what two hints tell together
 	mu    sync.Mutex
 	more  *sync.Cond
 	queue []string
@@ -25,8 +26,8 @@ const (
 	doingAndWaiting
 )
 
-func newAgenda[T any]() *agenda[T] {
-	a := &agenda[T]{state: make(map[string]stage), told: make(map[string]T), later: make(map[string]T)}
+func newAgenda[T any](both func(have, next T) T) *agenda[T] {
+	a := &agenda[T]{both: both, state: make(map[string]stage), told: make(map[string]T), later: make(map[string]T)}
 	a.more = sync.NewCond(&a.mu)
 	return a
 }
@@ -38,6 +39,9 @@ func (a *agenda[T]) add(id string, told T) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if have, waits := a.told[id]; waits {
+		told = a.both(have, told)
+	}
 	a.told[id] = told
 	switch a.state[id] {
 	case waiting, doingAndWaiting:
@@ -60,9 +64,12 @@ func (a *agenda[T]) again(ctx context.Context, id string, told T, after time.Dur
 		a.mu.Lock()
 		told := a.later[id]
 		delete(a.later, id)
-		_, newer := a.told[id]
+		newer, waits := a.told[id]
+		if waits {
+			a.told[id] = a.both(told, newer)
+		}
 		a.mu.Unlock()
-		if !newer && ctx.Err() == nil {
+		if !waits && ctx.Err() == nil {
 			a.add(id, told)
 		}
 	})

@@ -162,11 +162,11 @@ func (r *rig) meddle(draw *rand.Rand, container string) string {
 			_ = r.engine.RemoveNetwork(r.Context(), "aicli-1")
 		}
 	default:
-		network, err := r.engine.CreateNetwork(r.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
+		_, err := r.engine.CreateNetwork(r.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		if err != nil {
 			break // it is there
 		}
-		if container, err = r.engine.CreateContainer(r.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")}); err != nil {
+		if container, err = r.engine.CreateContainer(r.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, Network: "aicli-1", Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1")}); err != nil {
 			r.Error(err)
 		}
 	}

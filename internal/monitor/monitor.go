@@ -28,10 +28,10 @@ type Workspaces interface {
 	Watch(ctx context.Context, actor workspace.Actor, id string) (<-chan workspace.Workspace, error)
 }
 
-// Looker asks the engine what it has of a workspace, and records it, or the end of its container, which was told. It also removes what no
-// workspace knows of.
+// Looker asks the engine what it has of a workspace, and records it, or the end of its container, which was told. Of events that tell only what is
+// recorded it asks nothing; without any it asks in any case. It also removes what no workspace knows of.
 type Looker interface {
-	Look(ctx context.Context, id string) error
+	Look(ctx context.Context, id string, events []engine.Event) error
 	End(ctx context.Context, id string, e workspace.End) error
 	Discard(ctx context.Context, o workspace.Orphan) error
 }
@@ -50,9 +50,11 @@ const (
 	doubtLimit = 1500 * time.Millisecond
 	// writeAgain is the wait before what could not be written is tried again.
 	writeAgain = time.Second
-	// learnAfter is the wait before everything is compared because an unknown network was told of: those of a burst are learnt at once. It is also that
-	// before a comparison for which the rows could not be read is made again.
+	// learnAfter is the wait before everything is compared because a network was told of and not which: those of a burst are learnt at once. It is also
+	// that before a comparison for which the rows could not be read is made again.
 	learnAfter = time.Second
+	// eventsMost bounds the events that a look knows it is asked for by: after more it is one in any case.
+	eventsMost = 32
 	// overlap is how far back a reopened event stream begins before the last event: two of them may have come in either order.
 	overlap = time.Second
 )
@@ -74,14 +76,13 @@ type Options struct {
 // Monitor watches one engine. Run does the work; Sample and Samples may be called from anywhere.
 type Monitor struct {
 	Options
-	agenda *agenda[struct{}]      // workspaces to look at
-	ends   *agenda[workspace.End] // of containers, to record before that
+	agenda *agenda[[]engine.Event] // workspaces to look at, because of what happened
+	ends   *agenda[workspace.End]  // of containers, to record before that
 
 	// Of the goroutine of Run.
-	learn    *time.Timer       // fires when there is an unknown network to learn
-	last     time.Time         // the newest event, by the engine's clock
-	networks map[string]string // workspaces by the id of their network: events of networks have no labels
-	orphans  *orphans
+	learn   *time.Timer // fires when everything is to be compared
+	last    time.Time   // the newest event, by the engine's clock
+	orphans *orphans
 
 	samples *hub.Latest[string, workspace.Sample]
 	mu      sync.Mutex
@@ -95,7 +96,7 @@ func New(o Options) *Monitor {
 	learn := time.NewTimer(learnAfter)
 	learn.Stop()
 	return &Monitor{
-		Options: o, agenda: newAgenda[struct{}](), ends: newAgenda[workspace.End](), networks: make(map[string]string), learn: learn, orphans: newOrphans(o.OrphanGrace),
+		Options: o, agenda: newAgenda(joined), ends: newAgenda(newer), learn: learn, orphans: newOrphans(o.OrphanGrace),
 		samples: hub.NewLatest[string](func(have, next workspace.Sample) bool { return next.At.After(have.At) }),
 		watches: make(map[string]*watch),
 	}
@@ -132,18 +133,18 @@ func (m *Monitor) Run(ctx context.Context) error {
 // lookAgain works on the agenda.
 func (m *Monitor) lookAgain(ctx context.Context) {
 	for {
-		id, _, err := m.agenda.take(ctx)
+		id, events, err := m.agenda.take(ctx)
 		if err != nil {
 			return
 		}
 		// What was seen and cannot be written is looked at again until it can. Any other look that fails is made up for by the next comparison: what it would
 		// have recorded still differs.
-		err = m.Looker.Look(ctx, id)
+		err = m.Looker.Look(ctx, id, events)
 		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("look at a workspace", "workspace_id", id, "error", err)
 		}
 		if workspace.CodeOf(err) == workspace.DatabaseLost {
-			m.agenda.again(ctx, id, struct{}{}, writeAgain)
+			m.agenda.again(ctx, id, nil, writeAgain)
 		}
 		m.agenda.done(id)
 	}
@@ -163,7 +164,7 @@ func (m *Monitor) tellEnds(ctx context.Context) {
 		if workspace.CodeOf(err) == workspace.DatabaseLost {
 			m.ends.again(ctx, id, end, writeAgain)
 		} else {
-			m.agenda.add(id, struct{}{})
+			m.agenda.add(id, []engine.Event{{At: end.At, Kind: engine.ContainerObject, Action: "die", ID: end.ContainerID, ExitCode: &end.Code}})
 		}
 		m.ends.done(id)
 	}
@@ -275,16 +276,26 @@ func (m *Monitor) hint(e engine.Event) {
 		case e.Action == "die" && e.ExitCode != nil:
 			m.ends.add(id, workspace.End{ContainerID: e.ID, At: e.At.UTC(), Code: *e.ExitCode})
 		case !idle[e.Action] && !strings.HasPrefix(e.Action, "exec_"):
-			m.agenda.add(id, struct{}{})
+			m.agenda.add(id, []engine.Event{e})
 		}
 		return
 	}
-	if id, known := m.networks[e.ID]; known {
-		m.agenda.add(id, struct{}{})
-	} else if e.Action == "disconnect" { // its other events come of tasks, which record what they made
+	if e.Name == "" {
 		m.learn.Reset(learnAfter)
 	}
+	m.agenda.add(isolation.Workspace(e.Name), []engine.Event{e})
 }
+
+// joined are the events of two hints. None at all are more than any: a look is due whatever they tell.
+func joined(have, next []engine.Event) []engine.Event {
+	if len(have) == 0 || len(next) == 0 || len(have)+len(next) > eventsMost {
+		return nil
+	}
+	return append(slices.Clip(have), next...)
+}
+
+// newer is what was told last.
+func newer(_, next workspace.End) workspace.End { return next }
 
 // compare puts every workspace on the agenda whose record differs from what the engine lists: two calls, however many there are.
 func (m *Monitor) compare(ctx context.Context) error {
@@ -296,14 +307,10 @@ func (m *Monitor) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clear(m.networks)
-	for _, n := range networks {
-		m.networks[n.ID] = n.Labels[engine.LabelWorkspace]
-	}
 	census := isolation.NewCensus(containers, networks)
 	err = m.Workspaces.Each(ctx, func(w workspace.Workspace) error {
 		if differs(w, census.Account(w)) {
-			m.agenda.add(w.ID, struct{}{})
+			m.agenda.add(w.ID, nil)
 		}
 		return nil
 	})

@@ -154,7 +154,7 @@ func (d *desk) fails() error {
 	return workspace.ErrDatabaseUnavailable
 }
 
-func (d *desk) Look(ctx context.Context, id string) error {
+func (d *desk) Look(ctx context.Context, id string, _ []engine.Event) error {
 	if err := d.fails(); err != nil {
 		return err
 	}
@@ -230,13 +230,13 @@ func watchingThrough(t *testing.T, through func(*enginetest.Fake) engine.Engine,
 		asked := through(fake)
 		d := &desk{engine: fake, asked: asked, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
 		r := &rig{T: t, desk: d, monitor: New(Options{Engine: asked, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
-		network, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
+		_, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		r.must(err)
-		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1"), HealthCheck: &engine.HealthCheck{Test: []string{"CMD", "check"}, Retries: 2}})
+		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, Network: "aicli-1", Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1"), HealthCheck: &engine.HealthCheck{Test: []string{"CMD", "check"}, Retries: 2}})
 		r.must(err)
 		r.must(fake.StartContainer(t.Context(), container))
 		d.all["ws_1"] = workspace.Workspace{ID: "ws_1"}
-		r.must(d.Look(t.Context(), "ws_1"))
+		r.must(d.Look(t.Context(), "ws_1", nil))
 		d.looks = nil
 
 		ctx, cancel := context.WithCancel(t.Context())
@@ -503,10 +503,10 @@ func TestOrphans(t *testing.T) {
 		return len(c), len(n)
 	}
 	watching(t, func(r *rig, _ string) {
-		network, err := r.engine.CreateNetwork(r.Context(), engine.NetworkSpec{Name: "aicli-2", Subnet: "10.213.0.16/28", Labels: labels("ws_2")})
+		_, err := r.engine.CreateNetwork(r.Context(), engine.NetworkSpec{Name: "aicli-2", Subnet: "10.213.0.16/28", Labels: labels("ws_2")})
 		r.must(err)
-		for name, network := range map[string]string{"aicli-2": network, "copy": ""} { // the second of an image that was made of ours
-			id, err := r.engine.CreateContainer(r.Context(), engine.ContainerSpec{Name: name, Image: enginetest.BaseImage, NetworkID: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_2")})
+		for name, network := range map[string]string{"aicli-2": "aicli-2", "copy": ""} { // the second of an image that was made of ours
+			id, err := r.engine.CreateContainer(r.Context(), engine.ContainerSpec{Name: name, Image: enginetest.BaseImage, Network: network, Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_2")})
 			r.must(err)
 			r.must(r.engine.StartContainer(r.Context(), id))
 		}
@@ -547,7 +547,6 @@ func TestOrphans(t *testing.T) {
 func TestHints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Options{})
-		m.networks["known"] = "ws_2"
 		for _, c := range []struct {
 			event engine.Event
 			want  string // on the agenda
@@ -558,12 +557,12 @@ func TestHints(t *testing.T) {
 			{engine.Event{Kind: engine.ContainerObject, Action: "exec_start: sh", Labels: labels("ws_1")}, "", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "health_status: healthy", Labels: labels("ws_1")}, "ws_1", false},
 			{engine.Event{Kind: engine.ContainerObject, Action: "top", Labels: labels("ws_1")}, "", false},
-			{engine.Event{Kind: engine.NetworkObject, Action: "destroy", ID: "known"}, "ws_2", false},
-			{engine.Event{Kind: engine.NetworkObject, Action: "create", ID: "new"}, "", false},
-			{engine.Event{Kind: engine.NetworkObject, Action: "connect", ID: "new"}, "", false},
-			{engine.Event{Kind: engine.NetworkObject, Action: "disconnect", ID: "new"}, "", true},
+			{engine.Event{Kind: engine.NetworkObject, Action: "destroy", Name: "aicli-2"}, "ws_2", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "create", Name: "somebody-elses"}, "", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "create", Name: "aicli-"}, "", false},
+			{engine.Event{Kind: engine.NetworkObject, Action: "disconnect"}, "", true},
 		} {
-			m.agenda, m.ends = newAgenda[struct{}](), newAgenda[workspace.End]()
+			m.agenda, m.ends = newAgenda(joined), newAgenda(newer)
 			m.hint(c.event)
 			m.hint(c.event) // a burst
 			advance(2 * learnAfter)
@@ -588,13 +587,13 @@ func TestHints(t *testing.T) {
 }
 
 func TestAgenda(t *testing.T) {
-	a := newAgenda[int]()
+	a := newAgenda(func(have, next int) int { return 10*have + next })
 	for i := range 3 {
 		a.add("ws_1", i)
 		a.add("", i)
 	}
 	first, told, err := a.take(t.Context())
-	if err != nil || first != "ws_1" || told != 2 || len(a.queue) != 0 {
+	if err != nil || first != "ws_1" || told != 12 || len(a.queue) != 0 {
 		t.Fatalf("got %q, %d, %v, and %v waits", first, told, err, a.queue)
 	}
 	a.add("ws_1", 3)
@@ -603,7 +602,7 @@ func TestAgenda(t *testing.T) {
 		t.Errorf("it is looked at twice at once")
 	}
 	a.done("ws_1")
-	if again, told, err := a.take(t.Context()); err != nil || again != "ws_1" || told != 4 || len(a.queue) != 0 {
+	if again, told, err := a.take(t.Context()); err != nil || again != "ws_1" || told != 34 || len(a.queue) != 0 {
 		t.Errorf("got %q, %d, %v: what came while it was looked at wants one more look", again, told, err)
 	}
 	a.done("ws_1")

@@ -18,15 +18,7 @@ import (
 
 // CreateContainer makes a container without starting it. It has the network of its spec or, when that names none, no network.
 func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (string, error) {
-	networkMode := "none"
-	if spec.NetworkID != "" {
-		// Engines find out only on the start that the network is missing.
-		network, err := e.network(ctx, spec.NetworkID)
-		if err != nil {
-			return "", err
-		}
-		networkMode = network.Name
-	}
+	networkMode := orElse(spec.Network, "none")
 	var id string
 	err := e.callOn(ctx, createLimit, "create container", spec.Name, func(ctx context.Context) error {
 		said, err := e.api.ContainerCreate(ctx, toConfig(spec, e.api.ClientVersion()), toHostConfig(spec, networkMode), nil, nil, spec.Name)

@@ -14,7 +14,7 @@ func TestContainer(t *testing.T) {
 		network, err := r.CreateNetwork(r.ctx, engine.NetworkSpec{Name: r.name, Subnet: "10.214.0.0/28", Labels: r.labels})
 		r.must(err)
 		spec := r.spec()
-		spec.NetworkID, spec.WorkingDir, spec.User = network, "/workspace", "1000:1000"
+		spec.Network, spec.WorkingDir, spec.User = r.name, "/workspace", "1000:1000"
 		spec.Mounts = []engine.Mount{{Source: t.TempDir(), Target: "/workspace"}}
 		spec.Capabilities = []string{"SETUID", "CHOWN"}
 		spec.NoNewPrivileges, spec.ReadOnlyRoot, spec.LogMaxSize, spec.LogMaxFiles = true, true, "1m", 2
@@ -108,7 +108,6 @@ func TestErrors(t *testing.T) {
 		r.must(create(func(*engine.ContainerSpec) {}))
 		r.fails(create(func(*engine.ContainerSpec) {}), engine.KindConflict)
 		r.fails(create(func(s *engine.ContainerSpec) { s.Image = "aicli-no-such-image:none" }), engine.KindNotFound)
-		r.fails(create(func(s *engine.ContainerSpec) { s.NetworkID = r.name }), engine.KindNotFound)
 		r.fails(create(func(s *engine.ContainerSpec) { s.Name = "../networks/x" }), engine.KindInvalid)
 		r.fails(create(func(s *engine.ContainerSpec) {
 			s.Name, s.Mounts = r.name+"-m", []engine.Mount{{Source: "/no-such-directory", Target: "/workspace"}}

@@ -35,8 +35,7 @@ func (e *Engine) callOpen(ctx context.Context, op, subject string, cancel contex
 // Events opens the stream of events.
 //
 // Docker's events of networks have no labels, and a filter by label would leave all of them out. So the stream asks for the events of
-// all containers and networks and chooses here: containers by the labels in the event, networks by looking up each that is met for
-// the first time. Events of a network that was removed before it could be looked up are left out, and no network's have labels.
+// all containers and networks, and chooses containers here, by the labels in their events.
 func (e *Engine) Events(ctx context.Context, labels engine.Labels, since time.Time) (engine.EventStream, error) {
 	if since.IsZero() {
 		now, err := e.now(ctx)
@@ -46,7 +45,7 @@ func (e *Engine) Events(ctx context.Context, labels engine.Labels, since time.Ti
 		since = now
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stream{engine: e, ctx: ctx, cancel: cancel, labels: labels, networks: make(map[string]bool)}
+	s := &stream{engine: e, ctx: ctx, cancel: cancel, labels: labels}
 	// The engine answers before it subscribes. What happens between is not lost because since is before both.
 	err := e.callOpen(ctx, opEvents, "", cancel, func() error {
 		s.messages, s.errs = e.api.Events(ctx, dockerevents.ListOptions{
@@ -56,7 +55,7 @@ func (e *Engine) Events(ctx context.Context, labels engine.Labels, since time.Ti
 		return nil
 	})
 	if err == nil {
-		err = s.learnNetworks() // fails, too, when the stream could not be opened because the engine is away
+		_, err = e.now(ctx) // fails when the stream could not be opened because the engine is away
 	}
 	if err != nil {
 		s.Close()
@@ -85,7 +84,6 @@ type stream struct {
 	ctx      context.Context //nolint:containedctx // the contract ties the stream to the context it was opened with
 	cancel   context.CancelFunc
 	labels   engine.Labels
-	networks map[string]bool // by id, whether it carries the labels; as many as the engine has, since removal forgets
 	messages <-chan dockerevents.Message
 	errs     <-chan error
 
@@ -93,15 +91,7 @@ type stream struct {
 	closed bool
 }
 
-func (s *stream) learnNetworks() error {
-	networks, err := s.engine.Networks(s.ctx, s.labels)
-	for _, n := range networks {
-		s.networks[n.ID] = true
-	}
-	return err
-}
-
-// Next blocks until the next event of what carries the labels.
+// Next blocks until the next event of a container that carries the labels, or of a network.
 func (s *stream) Next() (engine.Event, error) {
 	for s.ctx.Err() == nil {
 		select {
@@ -135,7 +125,7 @@ func (s *stream) ended(err error) error {
 
 func (s *stream) chosen(message *dockerevents.Message) bool {
 	if message.Type == dockerevents.NetworkEventType {
-		return s.chosenNetwork(message)
+		return true
 	}
 	for name, value := range s.labels {
 		if got, ok := message.Actor.Attributes[name]; !ok || got != value {
@@ -145,42 +135,17 @@ func (s *stream) chosen(message *dockerevents.Message) bool {
 	return true
 }
 
-func (s *stream) chosenNetwork(message *dockerevents.Message) bool {
-	id := message.Actor.ID
-	if message.Action == dockerevents.ActionDestroy {
-		defer delete(s.networks, id)
-		return s.networks[id]
-	}
-	ours, known := s.networks[id]
-	if known {
-		return ours
-	}
-	network, err := s.engine.network(s.ctx, id)
-	if err != nil {
-		// One that is gone is nobody's. Of one that cannot be looked up now a needless hint is better than none, and so it is where Podman,
-		// whose events have the id of a pod, names the container that was taken off a network and not the network.
-		_, podman := message.Actor.Attributes["podId"]
-		return podman || !engine.Is(err, engine.KindNotFound)
-	}
-	ours = true
-	for name, value := range s.labels {
-		if got, ok := network.Labels[name]; !ok || got != value {
-			ours = false
-		}
-	}
-	s.networks[id] = ours
-	return ours
-}
-
 func toEvent(message *dockerevents.Message) engine.Event {
 	event := engine.Event{
 		At: time.Unix(0, message.TimeNano), Kind: engine.ObjectKind(message.Type),
 		Action: string(message.Action), ID: message.Actor.ID,
 	}
-	if event.Kind == engine.ContainerObject {
-		event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name
+	if event.Kind == engine.NetworkObject {
+		event.Name = message.Actor.Attributes["name"]
+		return event
 	}
-	if event.Kind == engine.ContainerObject && message.Action == dockerevents.ActionDie {
+	event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name
+	if message.Action == dockerevents.ActionDie {
 		if code, err := strconv.Atoi(message.Actor.Attributes["exitCode"]); err == nil {
 			event.ExitCode = &code
 		}

@@ -65,19 +65,6 @@ func (e *Engine) Networks(ctx context.Context, labels engine.Labels) ([]engine.N
 	return found, err
 }
 
-// network inspects one network.
-func (e *Engine) network(ctx context.Context, id string) (engine.Network, error) {
-	var found engine.Network
-	err := e.callOn(ctx, lookLimit, "look up network", id, func(ctx context.Context) error {
-		said, err := e.api.NetworkInspect(ctx, id, dockernetwork.InspectOptions{})
-		if err == nil {
-			found = toNetwork(said)
-		}
-		return err
-	})
-	return found, err
-}
-
 func toNetwork(n dockernetwork.Inspect) engine.Network {
 	out := engine.Network{ID: n.ID, Name: n.Name, Internal: n.Internal, Labels: n.Labels}
 	if len(n.IPAM.Config) > 0 {

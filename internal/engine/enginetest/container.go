@@ -51,25 +51,20 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 			return err
 		}
 		image, ok := f.images[tagged(spec.Image)]
-		if err := f.ambiguous(spec.NetworkID); err != nil {
-			return err
-		}
-		n := f.network(spec.NetworkID)
+		n := f.network(spec.Network)
 		switch {
 		case !ok:
 			return refuse(engine.KindNotFound, "no such image: %s", spec.Image)
 		case f.find(spec.Name) != nil:
 			return refuse(engine.KindConflict, "the container name %s is already in use", spec.Name)
-		case spec.NetworkID != "" && n == nil:
-			return refuse(engine.KindNotFound, "network %s not found", spec.NetworkID)
 		}
 		id = f.newID()
 		if spec.HealthCheck == nil {
 			spec.HealthCheck = image.HealthCheck
 		}
 		c := &container{id: id, imageID: image.ID, spec: cloneSpec(spec), limits: spec.Limits, state: engine.Created}
-		if n != nil {
-			c.network, c.networkName = n.ID, n.Name
+		if c.networkName = spec.Network; n != nil {
+			c.network = n.ID
 		}
 		f.containers[id] = c
 		f.publishContainer("create", c)

@@ -17,17 +17,15 @@ const historyMax = 256
 // that falls behind further loses the stream, since it may not miss an event.
 const streamMax = historyMax + 4096
 
-// published is an event together with the labels that streams choose by. A network's are not in its event.
-type published struct {
-	engine.Event
-	labels engine.Labels
-}
-
 // copied is the event for one stream, whose reader may change the labels.
-func (p published) copied() engine.Event {
-	e := p.Event
+func copied(e engine.Event) engine.Event {
 	e.Labels = maps.Clone(e.Labels)
 	return e
+}
+
+// tells reports whether an event belongs to a stream of what carries labels, as all of networks do.
+func tells(e engine.Event, labels engine.Labels) bool {
+	return e.Kind == engine.NetworkObject || carries(e.Labels, labels)
 }
 
 // stream keeps the context because Next, which has none of its own, ends with it.
@@ -54,9 +52,9 @@ func (f *Fake) Events(ctx context.Context, labels engine.Labels, since time.Time
 		if since.IsZero() {
 			return nil
 		}
-		for _, p := range f.history {
-			if !p.At.Before(since) && carries(p.labels, labels) {
-				s.events <- p.copied()
+		for _, e := range f.history {
+			if !e.At.Before(since) && tells(e, labels) {
+				s.events <- copied(e)
 			}
 		}
 		return nil
@@ -120,18 +118,15 @@ func (f *Fake) publishContainer(action string, c *container) {
 	if action == "die" {
 		e.ExitCode = new(c.exitCode)
 	}
-	f.publish(published{labels: c.spec.Labels, Event: e})
+	f.publish(e)
 }
 
 func (f *Fake) publishNetwork(action string, n *network) {
-	f.publish(published{
-		labels: n.Labels,
-		Event:  engine.Event{At: time.Now(), Kind: engine.NetworkObject, Action: action, ID: n.ID},
-	})
+	f.publish(engine.Event{At: time.Now(), Kind: engine.NetworkObject, Action: action, ID: n.ID, Name: n.Name})
 }
 
 // publish wakes who waits for a change and, while the engine is up, tells the streams. f.mu is held.
-func (f *Fake) publish(p published) {
+func (f *Fake) publish(e engine.Event) {
 	f.wake()
 	if f.down {
 		return
@@ -139,17 +134,17 @@ func (f *Fake) publish(p published) {
 	if len(f.history) == historyMax {
 		f.history = slices.Delete(f.history, 0, 1)
 	}
-	f.history = append(f.history, p)
+	f.history = append(f.history, e)
 	for s := range f.streams {
 		if s.ctx.Err() != nil {
 			delete(f.streams, s)
 			continue
 		}
-		if !carries(p.labels, s.labels) {
+		if !tells(e, s.labels) {
 			continue
 		}
 		select {
-		case s.events <- p.copied():
+		case s.events <- copied(e):
 		default:
 			f.cut(s)
 		}

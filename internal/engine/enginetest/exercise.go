@@ -195,6 +195,13 @@ func (b *bench) network(i int) string {
 	return b.nets[i]
 }
 
+// named makes a network of the subtest, once, and gives its name.
+func (b *bench) named(i int) string {
+	b.Helper()
+	b.network(i)
+	return b.networkSpec(i).Name
+}
+
 func (b *bench) networkSpec(i int) engine.NetworkSpec {
 	return engine.NetworkSpec{Name: fmt.Sprintf("%s-net%d", b.prefix, i), Subnet: b.opts.Subnets[i], Labels: b.labels}
 }
@@ -204,7 +211,7 @@ func (b *bench) spec(name string) engine.ContainerSpec {
 	b.Helper()
 	return engine.ContainerSpec{
 		Name: b.prefix + "-" + name, Image: b.opts.Image, Entrypoint: []string{"sleep", "600"},
-		Labels: b.labels, NetworkID: b.network(0), Init: true,
+		Labels: b.labels, Network: b.named(0), Init: true,
 	}
 }
 
@@ -248,7 +255,7 @@ func (b *bench) events() engine.EventStream {
 	return s
 }
 
-// until reads events up to the action on the container, and returns it.
+// until reads events up to the action on the container or network, and returns it.
 func (b *bench) until(s engine.EventStream, id, action string) engine.Event {
 	b.Helper()
 	for {
@@ -256,7 +263,7 @@ func (b *bench) until(s engine.EventStream, id, action string) engine.Event {
 		if err != nil {
 			b.Fatalf("waiting for %s of %s: %v", action, id, err)
 		}
-		if e.Kind == engine.ContainerObject && e.ID == id && e.Action == action {
+		if e.ID == id && e.Action == action {
 			return e
 		}
 	}

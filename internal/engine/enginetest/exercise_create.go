@@ -158,8 +158,14 @@ func exerciseRefusals(run runner) {
 	refused("a name that no container can have is invalid", engine.KindInvalid, func(_ *bench, spec *engine.ContainerSpec) {
 		spec.Name = "not/a name"
 	})
-	refused("a container on an unknown network is not made", engine.KindNotFound, func(b *bench, spec *engine.ContainerSpec) {
-		spec.NetworkID = b.prefix + "-no-such-network"
+	run("a container on an unknown network does not start", func(b *bench) {
+		spec := b.spec("c")
+		spec.Network = b.prefix + "-no-such-network"
+		id, err := b.engine.CreateContainer(b.ctx, spec)
+		if err == nil {
+			err = b.engine.StartContainer(b.ctx, id)
+		}
+		b.fails(err, engine.KindNotFound)
 	})
 	run("a container that is not there is not found", func(b *bench) {
 		name := b.prefix + "-nothing"

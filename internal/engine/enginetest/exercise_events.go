@@ -50,6 +50,16 @@ func exerciseEvents(run runner) {
 			}
 		}
 	})
+	run("a stream names the networks that are made and removed", func(b *bench) {
+		stream := b.events()
+		id := b.network(0)
+		b.must(b.engine.RemoveNetwork(b.ctx, id))
+		for _, action := range []string{"create", "destroy"} {
+			if e := b.until(stream, id, action); e.Name != b.networkSpec(0).Name {
+				b.Errorf("%s: got %+v", action, e)
+			}
+		}
+	})
 	run("a stream tells again what happened since a time", func(b *bench) {
 		first := b.events()
 		id := b.started(b.spec("c"))

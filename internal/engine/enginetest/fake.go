@@ -54,7 +54,7 @@ type Fake struct {
 	containers map[string]*container // by id
 
 	streams map[*stream]struct{}
-	history []published
+	history []engine.Event
 }
 
 var _ engine.Engine = (*Fake)(nil)
@@ -94,6 +94,14 @@ func (f *Fake) FailAfter(op string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.after[op] = append(f.after[op], err)
+}
+
+// Calm forgets the faults that were ordered and have not come.
+func (f *Fake) Calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.before)
+	clear(f.after)
 }
 
 // SetDown makes every call fail with KindUnavailable and ends what is under way, open streams too, until it is called with false.

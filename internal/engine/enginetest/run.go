@@ -114,6 +114,16 @@ func (f *Fake) UnpauseContainer(ctx context.Context, id string) error {
 	})
 }
 
+// Rename gives a container another name, as somebody does by hand.
+func (f *Fake) Rename(id, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.find(id); c != nil {
+		c.spec.Name = name
+		f.publishContainer("rename", c)
+	}
+}
+
 // RemoveContainer implements engine.Engine.
 func (f *Fake) RemoveContainer(ctx context.Context, id string) error {
 	return f.do(ctx, "RemoveContainer", id, func() error {
