@@ -79,10 +79,11 @@ func classify(op string, err error) engine.Kind {
 	if kind := match(phrases, words); kind != "" {
 		return kind
 	}
-	return byStatus(err)
+	return byStatus(op, err)
 }
 
-func byStatus(err error) engine.Kind {
+// byStatus goes by the status alone. Only a registry denies for want of credentials: an engine forbids what its plugins or its own rules do not allow.
+func byStatus(op string, err error) engine.Kind {
 	switch {
 	case errdefs.IsNotFound(err):
 		return engine.KindNotFound
@@ -91,7 +92,10 @@ func byStatus(err error) engine.Kind {
 	case errdefs.IsInvalidArgument(err), errdefs.IsOutOfRange(err):
 		return engine.KindInvalid
 	case errdefs.IsUnauthorized(err), errdefs.IsPermissionDenied(err):
-		return engine.KindDenied
+		if op == opPull {
+			return engine.KindDenied
+		}
+		return engine.KindInvalid
 	case errdefs.IsUnavailable(err):
 		return engine.KindUnavailable
 	default:
@@ -121,19 +125,22 @@ var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists|: id alre
 // The first phrase that is found counts. Docker's engines from 20.10 to 28 write these, and some Podman 4.3.
 var (
 	anyWords = []phrase{
+		// The kernel's bounds on keys and on control groups sound like a full disk.
+		{"unable to create session key", engine.KindInternal},
+		{"unable to apply cgroup configuration: mkdir ", engine.KindInternal},
 		{"no space left on device", engine.KindStorage},
 		{"disk quota exceeded", engine.KindStorage},
 		{"input/output error", engine.KindStorage},
 		// The version of the API was settled with another engine than the one that answers now.
 		{"maximum supported api version", engine.KindUnavailable},
 		{"minimum supported api version", engine.KindUnavailable},
+		{"no match for platform", engine.KindInvalid}, // an image made for other machines
 	}
 	pullWords = []phrase{
 		// A registry that hides what may not be seen says the same of what does not exist.
 		{"pull access denied", engine.KindNotFound},
 		{"manifest unknown", engine.KindNotFound},
 		{"no matching manifest for", engine.KindInvalid}, // it is made for other machines
-		{"no match for platform", engine.KindInvalid},
 		{"cannot be used on this platform", engine.KindInvalid},
 		{"unsupported media type", engine.KindInvalid},
 		{"mediatype in manifest should be", engine.KindInvalid},
@@ -175,12 +182,34 @@ var (
 		{"already used: network already exists", engine.KindConflict},
 		{"that name is already in use", engine.KindConflict},
 		{"has active endpoints", engine.KindConflict},
-		{"is ambiguous", engine.KindConflict}, // two networks of one name: one of them is to go
+		{"is ambiguous", engine.KindConflict},                                  // two networks of one name: one of them is to go
+		{"memory.limit_in_bytes: device or resource busy", engine.KindInvalid}, // it uses more than it is to have
+		{"unable to set memory limit to", engine.KindInvalid},
 		{"device or resource busy", engine.KindConflict},
+		{"marked for removal", engine.KindConflict},
+		{"sandbox delete in progress", engine.KindConflict},
+		{"already exists in network", engine.KindConflict}, // its own place, which an earlier run has left behind
+		{"is already present in sandbox", engine.KindConflict},
+		{"network is being used", engine.KindConflict}, // Podman, as the four below
+		{"container state improper", engine.KindConflict},
+		{"has already been removed", engine.KindNotFound},
+		{"oci permission denied", engine.KindInvalid},
+		{"container-init binary not found", engine.KindInvalid},
 		{"unable to find network with name or id", engine.KindNotFound}, // Podman
 		{"container create: statfs ", engine.KindInvalid},               // Podman, of a mount's source
 		{"is not running", engine.KindNotRunning},
 		{"invalid mount config", engine.KindInvalid},
+		{"container init was oom-killed", engine.KindInvalid},
+		// What the machine lacks at the moment is told before what is wrong with the command: runtimes put the same words before both.
+		{"too many open files", engine.KindInternal},
+		{"resource temporarily unavailable", engine.KindInternal},
+		{"cannot allocate memory", engine.KindInternal},
+		{"can't get final child's pid from pipe", engine.KindInternal},
+		{"waiting for init preliminary setup: eof", engine.KindInternal},
+		{"unable to apply cgroup configuration", engine.KindInternal},
+		{"error setting cgroup config", engine.KindInternal},
+		{"deadline exceeded", engine.KindTimeout},
+		{"error creating overlay mount", engine.KindStorage},
 		{"error mounting", engine.KindInvalid},
 		{"error while creating mount source path", engine.KindInvalid},
 		{"executable file not found", engine.KindInvalid},
@@ -188,5 +217,11 @@ var (
 		{"starting container process caused", engine.KindInvalid},
 		{"unable to start container process", engine.KindInvalid},
 		{"unable to find user", engine.KindInvalid},
+		{"unable to find group", engine.KindInvalid},
+		{"cannot mkdir: ", engine.KindInvalid}, // the directory where the command begins is a file of the image
+		{"cannot mount volume over existing file", engine.KindInvalid},
+		{"is unexpectedly nil", engine.KindInvalid}, // the engine has lost the container's own files
+		{"is unexpectedly empty", engine.KindInvalid},
+		{"read-only file system", engine.KindStorage},
 	}
 )

@@ -36,7 +36,8 @@ func unreached(t *testing.T, host string) error {
 
 func TestClassify(t *testing.T) {
 	streamed := func(words string) error { return &pullError{words} }
-	internal, missing := errdefs.ErrInternal, errdefs.ErrNotFound
+	internal, missing, denied := errdefs.ErrInternal, errdefs.ErrNotFound, errdefs.ErrPermissionDenied
+	const oci = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
 	for _, c := range []struct {
 		name, op string
 		err      error
@@ -77,6 +78,51 @@ func TestClassify(t *testing.T) {
 		{"the disk is full", "x", said(internal, "mkdir /var/lib/docker/overlay2/1: no space left on device"), engine.KindStorage},
 		{"a container does not run", "x", said(errdefs.ErrConflict, "container 1 is not running"), engine.KindNotRunning},
 		{"the engine fails", "x", said(internal, "something broke"), engine.KindInternal},
+
+		{"a plugin of the engine forbids it", "create container", said(denied, "authorization denied by plugin opa: no"), engine.KindInvalid},
+		{"the way to the engine wants a login", "create container", said(errdefs.ErrUnauthenticated, "authorization required"), engine.KindInvalid},
+		{"an earlier run has left its place on the network", opStart, said(denied, "endpoint with name a already exists in network n"), engine.KindConflict},
+		{"the network is being taken down", opStart, said(denied, "another sandbox delete in progress"), engine.KindConflict},
+		{"a group is missing", opStart, said(internal, "unable to find group nosuch: no matching entries in group file"), engine.KindInvalid},
+		{"the image has a file where the command begins", "x", said(internal, "Cannot mkdir: /workspace is not a directory"), engine.KindInvalid},
+		{"the image has a file where it wants a volume", "x", said(internal,
+			"cannot mount volume over existing file, file exists /var/lib/docker/overlay2/adf72e/merged/bin/busybox"), engine.KindInvalid},
+		{"an image is there for other machines", "x", said(missing, "no match for platform in manifest: not found"), engine.KindInvalid},
+		{"the memory in use is more than the new limit", "update container", said(internal, "Cannot update container c335: runc did not terminate successfully: "+
+			"exit status 1: unable to set memory limit to 10485760 (current usage: 53022720, peak usage: 54419456)\n: unknown"), engine.KindInvalid},
+		{"the memory in use is more than the new limit, as older runtimes say", "update container", said(internal, "Cannot update container c335: runc did not terminate "+
+			"successfully: failed to write \"10485760\" to \"/sys/fs/cgroup/memory/docker/c335/memory.limit_in_bytes\": write "+
+			"/sys/fs/cgroup/memory/docker/c335/memory.limit_in_bytes: device or resource busy"), engine.KindInvalid},
+		{"limits of a container that is about to go", "update container", said(internal, `Cannot update container 1: container is marked for removal and cannot be "update"`), engine.KindConflict},
+		{"a network for a container that is about to go", "connect network", said(internal,
+			"Container 1 is marked for removal and cannot be connected or disconnected to the network"), engine.KindConflict},
+		{"a container is removed already", "remove container", said(errdefs.ErrConflict, "removal of container 1 is already in progress"), engine.KindConflict},
+		{"something holds the files of a container", "remove container", said(internal, `container 1: driver "overlay2" failed to remove root filesystem: `+
+			"unlinkat /var/lib/docker/overlay2/1/merged: device or resource busy"), engine.KindConflict},
+		{"a process cannot be killed", "remove container", said(internal, "Could not kill running container 1, cannot remove - tried to kill container, but did not receive an exit event"), engine.KindInternal},
+		{"no memory for the init", opStart, said(internal, oci+"container init was OOM-killed (memory limit too low?): unknown"), engine.KindInvalid},
+		{"the machine has no memory", opStart, said(internal, oci+"unable to start init: fork/exec /proc/self/exe: cannot allocate memory: unknown"), engine.KindInternal},
+		{"the machine has no processes", opStart, said(internal, oci+"unable to start init: fork/exec /proc/self/exe: resource temporarily unavailable: unknown"), engine.KindInternal},
+		{"the machine has no files", opStart, said(internal, oci+"error during container init: open /proc/self/fd: too many open files: unknown"), engine.KindInternal},
+		{"the init dies while it is prepared", opStart, said(internal, oci+"can't get final child's PID from pipe: EOF: unknown"), engine.KindInternal},
+		{"the kernel has no keys", opStart, said(internal, oci+"error during container init: unable to join session keyring: unable to create session key: disk quota exceeded: unknown"), engine.KindInternal},
+		{"the kernel has no control groups", opStart, said(internal, oci+"unable to apply cgroup configuration: mkdir /sys/fs/cgroup/memory/docker/1: no space left on device: unknown"), engine.KindInternal},
+		{"containerd is slow", opStart, said(internal, "failed to create shim task: context deadline exceeded: unknown"), engine.KindTimeout},
+		{"containerd is away", opStart, said(internal, `connection error: desc = "transport: Error while dialing dial unix /run/containerd/containerd.sock: connect: connection refused": unavailable`), engine.KindInternal},
+		{"the firewall cannot be set", "create network", said(internal, "Failed to Setup IP tables: Unable to enable SKIP DNAT rule:  (iptables failed: iptables --wait -t nat "+
+			"-I DOCKER -i br-1 -j RETURN: iptables: No chain/target/match by that name.\n (exit status 1))"), engine.KindInternal},
+		{"a network is full", "connect network", said(internal, "no available IPv4 addresses on this network's address pools: n (450c)"), engine.KindInternal},
+		{"layers cannot be put together", opStart, said(internal, "error creating overlay mount to /var/lib/docker/overlay2/1/merged: no such file or directory"), engine.KindStorage},
+		{"the engine's disk is read-only", "x", said(internal, "mkdir /var/lib/docker/overlay2/1: read-only file system"), engine.KindStorage},
+		{"a container's files are lost", opStart, said(internal, "RWLayer of container 1 is unexpectedly nil"), engine.KindInvalid},
+		{"containers are on the network, as Podman says", "x", said(internal,
+			`"n" has associated containers with it. Use -f to forcefully delete containers and pods: network is being used`), engine.KindConflict},
+		{"a container is in another state, as Podman says", opStart, said(internal,
+			"container 1 must be in Created or Stopped state to be started: container state improper"), engine.KindConflict},
+		{"a container has gone meanwhile, as Podman says", "x", said(internal, "container 1: container has already been removed"), engine.KindNotFound},
+		{"a command may not be executed, as Podman says", opStart, said(internal, "crun: open executable: Permission denied: OCI permission denied"), engine.KindInvalid},
+		{"its init is missing, as Podman says", "x", said(internal,
+			"container-init binary not found on the host: stat /usr/libexec/podman/catatonit: no such file or directory"), engine.KindInvalid},
 
 		{"a manifest is unknown", opPull, said(missing, "manifest for a:b not found: manifest unknown: manifest unknown"), engine.KindNotFound},
 		{"an image is made for other machines", opPull, said(missing, "no matching manifest for linux/amd64 in the manifest list entries"), engine.KindInvalid},
