@@ -20,19 +20,19 @@ type verdict struct {
 // verdicts is the table of failures. Messages name nothing of the host but what holds a network: the engine's own words are in the log.
 var verdicts = map[engine.Kind]verdict{
 	engine.KindUnavailable:  {task.Wait, workspace.EngineUnreachable, "The container engine cannot be reached. The work goes on by itself when it is back."},
-	engine.KindNotFound:     {task.Transient, workspace.EngineError, "Something that the container needs was removed while it was being set up."},
-	engine.KindNotRunning:   {task.Transient, workspace.EngineError, "The container ended while it was being worked on."},
-	engine.KindConflict:     {task.Transient, workspace.EngineError, "The container engine is busy with the same container or network."},
+	engine.KindNotFound:     {task.Transient, workspace.EngineError, "Something that the container needs was removed while it was being set up. If it happens again, ask the server's operator what removes things from the engine."},
+	engine.KindNotRunning:   {task.Transient, workspace.EngineError, "The container ended while it was being worked on. See its last lines, and start the workspace again."},
+	engine.KindConflict:     {task.Transient, workspace.EngineError, "The container engine is still busy with the same container or network. Try again in a minute; if that does not help, ask the server's operator to look into the engine's log."},
 	engine.KindAddressInUse: {task.Transient, workspace.EngineError, "All addresses that were tried are in use by somebody else. Ask for another network pool if it goes on."},
 	engine.KindInvalid:      {task.Permanent, workspace.EngineError, "The container engine refuses this workspace. Check its settings and its image."},
 	engine.KindUnsupported:  {task.Permanent, workspace.EngineError, "Container engines of this make cannot do that. Ask the server's operator what its doctor says."},
 	engine.KindDenied:       {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
 	engine.KindNetwork:      {task.Permanent, workspace.ImageNotFound, errNotPulled.Message},
-	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask for some to be freed."},
-	engine.KindTimeout:      {task.Transient, workspace.Timeout, "The container engine took too long."},
+	engine.KindStorage:      {task.Transient, workspace.EngineError, "The container engine has no space left. Ask the server's operator to free some."},
+	engine.KindTimeout:      {task.Transient, workspace.Timeout, "The container engine took too long. Try again; if it happens often, ask the server's operator how busy the machine is."},
 	engine.KindCanceled:     {task.Transient, workspace.Timeout, "The work was cut short."},
 	engine.KindBroken:       {task.Transient, workspace.EngineError, "The container engine cannot start this container again. A new one is made of the same settings and project."},
-	engine.KindInternal:     {task.Transient, workspace.EngineError, "The container engine failed."},
+	engine.KindInternal:     {task.Transient, workspace.EngineError, "The container engine failed for a reason that this server does not know. Try again; if that does not help, ask the server's operator to look into the log."},
 }
 
 // diskFailures are those of the server's own disk, where project directories are.
@@ -64,8 +64,8 @@ func Classify(err error) (task.Failure, task.Class) {
 		switch v = verdicts[failed.Kind]; {
 		case failed.Kind == engine.KindInvalid && failed.Err != nil:
 			v.message, field = refusal(failed)
-		case len(failed.Holders) > 0:
-			v.message = held(failed.Holders)
+		default:
+			v.message, field = explain(failed, v.message)
 		}
 	case slices.ContainsFunc(diskFailures, func(target error) bool { return errors.Is(err, target) }):
 		v.message = "The server's disk is full or fails. Ask its operator to look after it."
