@@ -162,7 +162,7 @@ func (b *bench) later(ctx context.Context, s *server, made database) (results []
 		{what: "end", action: "die", state: "EXITED", change: func(ctx context.Context, id string) error { return b.engine.StopContainer(ctx, id, 0) }},
 	}
 	for turn := range turns {
-		before := frames.lastExit
+		before := frames.last.LastExit.At
 		for i := range changes {
 			c := &changes[i]
 			known, told := make(chan knowledge, 1), make(chan knowledge, 1)
@@ -259,15 +259,15 @@ func fillStopped(ctx context.Context, made database, n int) error {
 }
 
 // ready waits until the server says that it is.
-func (s *server) ready(ctx context.Context) error {
+func (c *client) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address+"/readyz", http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/readyz", http.NoBody)
 		if err != nil {
 			return err
 		}
-		response, err := s.client.Do(request)
+		response, err := c.http.Do(request)
 		if err == nil {
 			err = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -337,20 +337,20 @@ func knows(bare engine.EventStream, container, action string) knowledge {
 type frames struct {
 	*websocket.Conn
 
-	lastExit string // when the container last ended, as far as it is known how
+	last status
 }
 
-func (s *server) watch(ctx context.Context, id string) (*frames, error) {
+func (c *client) watch(ctx context.Context, id string) (*frames, error) {
 	dialer := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}}
-	ws, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(s.address, "http")+"/graphql", nil)
+	ws, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(c.address, "http")+"/graphql", nil)
 	if err != nil {
 		return nil, err
 	}
 	f := &frames{Conn: ws}
 	err = errors.Join(response.Body.Close(), ws.SetReadDeadline(time.Now().Add(2*patience)),
-		ws.WriteJSON(map[string]any{"type": "connection_init", "payload": map[string]any{"Authorization": "Bearer " + s.token}}),
+		ws.WriteJSON(map[string]any{"type": "connection_init", "payload": map[string]any{"Authorization": "Bearer " + c.token}}),
 		ws.WriteJSON(map[string]any{"type": "subscribe", "id": "status", "payload": map[string]any{
-			"query": `subscription($id: ID!) { workspaceStatus(id: $id) { container { state } lastExit { at } } }`, "variables": map[string]any{"id": id},
+			"query": `subscription($id: ID!) { workspaceStatus(id: $id) { status restartCount container { state } lastExit { at } } }`, "variables": map[string]any{"id": id},
 		}}))
 	if err == nil {
 		_, err = f.read()
@@ -361,16 +361,19 @@ func (s *server) watch(ctx context.Context, id string) (*frames, error) {
 	return f, nil
 }
 
+// status is what a frame says of its workspace.
+type status struct {
+	Status       string
+	RestartCount int
+	Container    struct{ State string }
+	LastExit     struct{ At string } // when the container last ended, as far as it is known how
+}
+
 // frame is one of them.
 type frame struct {
 	Type    string
 	Payload struct {
-		Data struct {
-			WorkspaceStatus struct {
-				Container struct{ State string }
-				LastExit  struct{ At string }
-			}
-		}
+		Data   struct{ WorkspaceStatus status }
 		Errors []struct{ Message string }
 	}
 }
@@ -384,7 +387,7 @@ func (f *frames) read() (m frame, err error) {
 			return m, err
 		}
 	}
-	f.lastExit = m.Payload.Data.WorkspaceStatus.LastExit.At
+	f.last = m.Payload.Data.WorkspaceStatus
 	return m, nil
 }
 
@@ -400,7 +403,7 @@ func (f *frames) until(state string) knowledge {
 
 // untilExit reads until it is known how the container has ended since before.
 func (f *frames) untilExit(before string) (err error) {
-	for err == nil && f.lastExit == before {
+	for err == nil && f.last.LastExit.At == before {
 		_, err = f.read()
 	}
 	return err

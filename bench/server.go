@@ -30,21 +30,27 @@ const (
 
 // server is the real server, a process of its own, and one user of its API.
 type server struct {
+	*client
+
 	cmd          *exec.Cmd
 	log          bytes.Buffer // to be read once it has ended
 	ended        chan error
-	address      string
-	token        string
 	installation string
-	client       http.Client
-	names        int // of workspaces asked for
+}
+
+// client is a user of a server's API.
+type client struct {
+	http    http.Client
+	address string
+	token   string
+	names   int // of workspaces asked for
 }
 
 var addressLine = regexp.MustCompile(`serves on (http://\S+)`)
 
 // startServer starts the binary on a database of its own, with more in its environment, and waits until it takes requests.
 func startServer(ctx context.Context, binary, dir string, on database, more ...string) (*server, error) {
-	s := &server{ended: make(chan error, 1)}
+	s := &server{client: &client{}, ended: make(chan error, 1)}
 	var err error
 	if s.installation, err = installation(ctx, on); err != nil {
 		return nil, err
@@ -53,15 +59,11 @@ func startServer(ctx context.Context, binary, dir string, on database, more ...s
 		"AICLI_DATA_DIR=" + filepath.Join(dir, "server-"+string(on.dialect)), "AICLI_ADDR=127.0.0.1:0", "AICLI_DATABASE_URL=" + on.url(),
 		"AICLI_DEFAULT_IMAGE=" + image, "AICLI_NETWORK_POOL=" + serverPool,
 	}, more...)
-	token := exec.CommandContext(ctx, binary, "token", "--user", owner)
-	token.Env = append(token.Environ(), environment...)
-	said, err := token.Output()
-	if err != nil {
-		return nil, fmt.Errorf("make a token: %w", err)
-	}
-	s.token = strings.TrimSpace(string(said))
 	s.cmd = exec.Command(binary, "serve") //nolint:noctx // it is told to stop, not killed with a context
 	s.cmd.Env, s.cmd.Stderr = append(s.cmd.Environ(), environment...), &s.log
+	if s.token, err = s.sign(ctx, owner); err != nil {
+		return nil, err
+	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -83,6 +85,23 @@ func startServer(ctx context.Context, binary, dir string, on database, more ...s
 		return nil, errors.Join(errors.New("the server ended before it served"), s.stop())
 	}
 	return s, nil
+}
+
+// sign makes a token for a user.
+func (s *server) sign(ctx context.Context, user string) (string, error) {
+	token := exec.CommandContext(ctx, s.cmd.Path, "token", "--user", user) //nolint:gosec // the server's own binary
+	token.Env = s.cmd.Env
+	said, err := token.Output()
+	if err != nil {
+		return "", fmt.Errorf("make a token: %w", err)
+	}
+	return strings.TrimSpace(string(said)), nil
+}
+
+// as is another user of the same server.
+func (s *server) as(ctx context.Context, user string) (*client, error) {
+	token, err := s.sign(ctx, user)
+	return &client{address: s.address, token: token}, err
 }
 
 // installation is the id by which the engine's things of a database's server are told from others.
@@ -116,18 +135,18 @@ func (s *server) stop() error {
 }
 
 // ask sends one operation and reads its data.
-func (s *server) ask(ctx context.Context, into any, query string, variables map[string]any) error {
+func (c *client) ask(ctx context.Context, into any, query string, variables map[string]any) error {
 	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address+"/graphql", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address+"/graphql", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	response, err := s.client.Do(request)
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return err
 	}
@@ -149,59 +168,69 @@ func (s *server) ask(ctx context.Context, into any, query string, variables map[
 }
 
 // make asks for n workspaces and waits until they and those from before are ACTIVE. It says how long that took.
-func (s *server) make(ctx context.Context, n int) (time.Duration, error) {
-	first := s.names
-	s.names += n
+func (c *client) make(ctx context.Context, n int) (time.Duration, error) {
+	first := c.names
+	c.names += n
 	began := time.Now()
 	err := each(ctx, n, askers, func(ctx context.Context, i int) error {
-		return s.mutate(ctx, "create", map[string]any{"name": fmt.Sprint("bench ", first+i)})
+		return c.mutate(ctx, "create", map[string]any{"name": fmt.Sprint("bench ", first+i)})
 	})
 	if err == nil {
-		err = s.until(ctx, "ACTIVE", s.names)
+		err = c.until(ctx, "ACTIVE", c.names)
 	}
 	return time.Since(began), err
 }
 
-// clear deletes all workspaces through the API, and waits until they are gone.
-func (s *server) clear(ctx context.Context) error {
+// clear deletes all workspaces through the API, whatever they are at, and waits until they are gone.
+func (c *client) clear(ctx context.Context) error {
 	for {
 		var data struct {
 			Workspaces struct{ Nodes []struct{ ID string } }
 		}
-		if err := s.ask(ctx, &data, `{ workspaces(first: 100, filter: { status: [ACTIVE, FAILED, INACTIVE] }) { nodes { id } } }`, nil); err != nil {
+		if err := c.ask(ctx, &data, `{ workspaces(first: 100, filter: {
+			status: [PENDING, STARTING, ACTIVE, STOPPING, INACTIVE, RECOVERING, FAILED] }) { nodes { id } } }`, nil); err != nil {
 			return err
 		}
 		list := data.Workspaces.Nodes
 		if len(list) == 0 {
-			return s.until(ctx, "", 0)
+			return c.until(ctx, "", 0)
 		}
 		if err := each(ctx, len(list), askers, func(ctx context.Context, i int) error {
-			return s.mutate(ctx, "delete", map[string]any{"id": list[i].ID})
+			return c.mutate(ctx, "delete", map[string]any{"id": list[i].ID})
 		}); err != nil {
 			return err
 		}
 	}
 }
 
-// mutate runs createWorkspace or deleteWorkspace.
-func (s *server) mutate(ctx context.Context, verb string, input map[string]any) error {
+// mutate runs a mutation of one workspace, such as createWorkspace.
+func (c *client) mutate(ctx context.Context, verb string, input map[string]any) error {
+	_, err := c.change(ctx, verb, input)
+	return err
+}
+
+// change is mutate with the id of the workspace.
+func (c *client) change(ctx context.Context, verb string, input map[string]any) (id string, err error) {
 	var data struct {
-		Result struct{ UserErrors []struct{ Message string } }
+		Result struct {
+			Workspace  struct{ ID string }
+			UserErrors []struct{ Message string }
+		}
 	}
-	query := fmt.Sprintf("mutation($input: %s%sWorkspaceInput!) { result: %sWorkspace(input: $input) { userErrors { message } } }",
+	query := fmt.Sprintf("mutation($input: %s%sWorkspaceInput!) { result: %sWorkspace(input: $input) { workspace { id } userErrors { message } } }",
 		strings.ToUpper(verb[:1]), verb[1:], verb)
-	err := s.ask(ctx, &data, query, map[string]any{"input": input})
+	err = c.ask(ctx, &data, query, map[string]any{"input": input})
 	if err == nil && len(data.Result.UserErrors) > 0 {
 		err = fmt.Errorf("%s %v: %s", verb, input, data.Result.UserErrors[0].Message)
 	}
-	return err
+	return data.Result.Workspace.ID, err
 }
 
 // perWorkspace is far more than an engine takes that is slow: one on two cores was seen to make one container a second.
 const perWorkspace = 3 * time.Second
 
 // until waits until so many workspaces have a status; without one, until there are so many at all.
-func (s *server) until(ctx context.Context, status string, n int) error {
+func (c *client) until(ctx context.Context, status string, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience+time.Duration(n)*perWorkspace)
 	defer cancel()
 	filter := map[string]any{}
@@ -212,7 +241,7 @@ func (s *server) until(ctx context.Context, status string, n int) error {
 		var data struct {
 			Workspaces, Failed struct{ TotalCount int }
 		}
-		if err := s.ask(ctx, &data, `query($filter: WorkspaceFilter) { workspaces(first: 1, filter: $filter) { totalCount }
+		if err := c.ask(ctx, &data, `query($filter: WorkspaceFilter) { workspaces(first: 1, filter: $filter) { totalCount }
 			failed: workspaces(first: 1, filter: { status: [FAILED] }) { totalCount } }`, map[string]any{"filter": filter}); err != nil {
 			return err
 		}
