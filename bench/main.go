@@ -23,8 +23,8 @@ import (
 	"github.com/aicli/aicli-web/internal/store"
 )
 
-// longest bounds a whole run, which takes about ten minutes on two cores where the engine is fast.
-const longest = 30 * time.Minute
+// longest bounds a whole run, which takes about twenty minutes on two cores.
+const longest = 45 * time.Minute
 
 // Exit codes.
 const (
@@ -58,7 +58,7 @@ type measurement struct {
 func measurements() []measurement {
 	return []measurement{
 		{"pool", (*bench).pool}, {"start", (*bench).start}, {"batch", (*bench).batch}, {"growth", (*bench).growth}, {"engine", (*bench).containers},
-		{"live", (*bench).live},
+		{"live", (*bench).live}, {"fair", (*bench).fair},
 	}
 }
 

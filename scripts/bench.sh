@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the server beside its peers and prints one table; see docs/benchmarks.md. Fails when something is over its bound. -only
-# with some of pool,start,batch,growth,engine,live measures those alone.
+# with some of pool,start,batch,growth,engine,live,fair measures those alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
