@@ -294,6 +294,16 @@ func TestIsolationIsReadBack(t *testing.T) {
 	})
 	h.behind("network", "disconnect", second, container)
 	waitUntil(t, func() bool { return len(ann.workspace(id).Isolation.Warnings) == 0 })
+	h.behind("update", "--restart", "always", "--memory-swap", "-1", container)
+	h.behind("rename", container, "mine"+container)
+	waitUntil(t, func() bool {
+		got := strings.Join(ann.workspace(id).Isolation.Warnings, "\n")
+		return strings.Contains(got, "always") && strings.Contains(got, "swap") && strings.Contains(got, "mine"+container)
+	})
+	ann.must("sync", map[string]any{"id": id, "wait": "PT30S"})
+	if got := ann.workspace(id).Isolation.Warnings; len(got) != 1 || !strings.Contains(got[0], "mine"+container) {
+		t.Errorf("after a sync: %q, want its name alone", got)
+	}
 	ann.must("delete", map[string]any{"id": id, "wait": "PT30S"})
 	h.nothingLeft(id)
 }

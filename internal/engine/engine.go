@@ -49,7 +49,7 @@ type Engine interface {
 	UnpauseContainer(ctx context.Context, id string) error
 	// RemoveContainer kills the container if it runs and removes it together with its anonymous volumes.
 	RemoveContainer(ctx context.Context, id string) error
-	// UpdateContainer changes the limits of a container that exists, running or not.
+	// UpdateContainer changes the limits of a container that exists, running or not, and has the engine no longer start it by itself.
 	UpdateContainer(ctx context.Context, id string, limits Limits) error
 	// Container inspects one container by id or name; NotFound when there is none.
 	Container(ctx context.Context, id string) (Container, error)
@@ -139,6 +139,7 @@ type Network struct {
 	ID, Name string
 	Subnet   string // CIDR; empty when the engine names none
 	Internal bool
+	Driver   string // "bridge" is what CreateNetwork asks for
 	Labels   Labels
 }
 
@@ -251,6 +252,7 @@ type Attachment struct{ NetworkID, NetworkName, Address string }
 // Enforced is the isolation that the engine reports for a container, read back and not what was asked for.
 type Enforced struct {
 	Limits          Limits
+	SwapBytes       int64    // besides Limits.MemoryBytes, where there is such a bound; below zero: without a bound
 	Capabilities    []string // kept, sorted, without CAP_
 	NoNewPrivileges bool
 	ReadOnlyRoot    bool
@@ -258,8 +260,14 @@ type Enforced struct {
 	Seccomp         Seccomp
 	User            string // empty: the image's, which usually is root
 	Init            bool
-	RestartPolicy   string
+	RestartPolicy   string  // NoRestart is what CreateContainer asks for
+	Mounts          []Mount // what of the host is mounted, by Target. Source is a volume's name where it has one; volumes that only an image asks for are left out.
+	// Besides is what else it was given that no ContainerSpec can ask for, such as "the host's network" or "the device /dev/kvm", sorted.
+	Besides []string
 }
+
+// NoRestart is the policy of an engine that starts no container by itself.
+const NoRestart = "no"
 
 // Seccomp says which profile filters the system calls of a container, as its settings and those of the engine have it.
 type Seccomp string

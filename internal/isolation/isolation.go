@@ -22,6 +22,8 @@ const Standard Level = "STANDARD"
 const (
 	// Target is where the project directory is mounted, and where the command begins.
 	Target = "/workspace"
+	// Driver is the kind of network that a workspace has.
+	Driver = "bridge"
 	// A container keeps at most logFiles files of logSize each: 30 MB of output.
 	logSize  = "10m"
 	logFiles = 3
@@ -126,8 +128,14 @@ func Extra(w workspace.Workspace, c engine.Summary) (names []string) {
 	return names
 }
 
-// Compare says in words what a container should have and the engine does not report, what it has besides, and what could not be seen. Empty is good.
-func Compare(w workspace.Workspace, c engine.Container, mount workspace.Mount) (warnings []string) {
+// Bounded reports whether a container has what an engine can change of one that exists as it should be.
+func Bounded(w workspace.Workspace, seen engine.Enforced) bool {
+	return seen.Limits == Limits(w.Resources) && seen.SwapBytes == 0 && seen.RestartPolicy == engine.NoRestart
+}
+
+// Compare says in words what a container and its network should have and the engine does not report, what they have besides, and what could not be seen. Empty is
+// good. A start or a sync puts back what Bounded tells.
+func Compare(w workspace.Workspace, c engine.Container, network *engine.Network, mount workspace.Mount) (warnings []string) {
 	seen := c.Enforced
 	warn := func(bad bool, format string, args ...any) {
 		if bad {
@@ -138,17 +146,41 @@ func Compare(w workspace.Workspace, c engine.Container, mount workspace.Mount) (
 	warn(seen.Limits.NanoCPUs != want.NanoCPUs, "The engine does not hold the container to %g cores.", w.Resources.Cpus)
 	warn(seen.Limits.MemoryBytes != want.MemoryBytes, "The engine does not hold the container to %d bytes of memory.", w.Resources.MemoryBytes)
 	warn(seen.Limits.Pids != want.Pids, "The engine does not hold the container to %d processes.", w.Resources.Pids)
+	warn(seen.SwapBytes > 0, "The engine lets the container use %d bytes of swap besides its memory. A sync puts an end to that.", seen.SwapBytes)
+	warn(seen.SwapBytes < 0, "The engine does not bound how much swap the container uses besides its memory. A sync puts an end to that where the engine can.")
+	warn(seen.RestartPolicy != engine.NoRestart, "The engine starts the container by itself, by its policy %q, which was not asked for. A sync puts an end to that.", seen.RestartPolicy)
 	for _, c := range seen.Capabilities {
 		warn(!slices.Contains(capabilities, c), "The container has the capability %s, which was not asked for.", c)
 	}
+	for _, c := range capabilities {
+		warn(!seen.Privileged && !slices.Contains(seen.Capabilities, c), "The container lacks the capability %s.", c)
+	}
 	warn(!seen.NoNewPrivileges, "The engine does not keep the container from gaining privileges.")
 	warn(seen.Privileged, "The container is privileged.")
+	warn(!seen.Init, "The container has no init of the engine's: what ends in it may stay as a zombie.")
+	warn(seen.ReadOnlyRoot, "The container cannot write to its own files, which was not asked for.")
+	for _, what := range seen.Besides {
+		warn(true, "The container has %s, which was not asked for.", what)
+	}
+	for _, m := range seen.Mounts {
+		warn(m.Target != Target, "The container has something of the server mounted at %q, which was not asked for.", m.Target)
+		warn(m.Target == Target && m.ReadOnly, "The project is mounted so that the container cannot write to it.")
+	}
+	warn(!slices.ContainsFunc(seen.Mounts, func(m engine.Mount) bool { return m.Target == Target }), "The project is not mounted in the container.")
 	warn(mount == workspace.MountUnknown, "It was not checked that exactly the project's directory is mounted: the server may not look into the container, or there was no such directory.")
 	warn(mount == workspace.MountReplaced, "The project's directory was replaced or removed on the server while the container runs, which still has the one from before. "+
 		"Restart the workspace to mount what is there now; if there is nothing, put the directory back first.")
 	warn(seen.Seccomp != engine.SeccompDefault, "%s", seccompWarnings[seen.Seccomp])
 	for _, name := range Extra(w, c.Summary) {
 		warn(true, "The container is also on the network %s, to which something outside this server has connected it.", name)
+	}
+	warn(c.Name != Name(w.ID), "Something outside this server has renamed the container to %q. Ask the server's operator to name it %s again.", c.Name, Name(w.ID))
+	warn(workspace.ImageName(c.Image) != workspace.ImageName(w.Image), "The container was made of the image %q, and not of the workspace's. Ask the server's operator to remove it: the next start makes another one.", c.Image)
+	warn(c.Labels[engine.LabelWorkspace] != w.ID, "The container does not carry the workspace's label. Ask the server's operator to remove it: the next start makes another one.")
+	if network != nil {
+		warn(network.Internal, "Nothing outside can be reached from the workspace's network, which was not asked for.")
+		warn(network.Driver != "" && network.Driver != Driver, "The workspace's network is of the kind %q, and not a %s.", network.Driver, Driver)
+		warn(network.Subnet != "" && network.Subnet != w.Subnet, "The workspace's network has the addresses %s, and not %s.", network.Subnet, w.Subnet)
 	}
 	return warnings
 }

@@ -27,7 +27,10 @@ var w = workspace.Workspace{
 
 // enforced is what an engine reports that does all that is asked for.
 func enforced(spec engine.ContainerSpec) engine.Enforced {
-	return engine.Enforced{Limits: spec.Limits, Capabilities: spec.Capabilities, NoNewPrivileges: spec.NoNewPrivileges, Seccomp: "default"}
+	return engine.Enforced{
+		Limits: spec.Limits, Capabilities: slices.Clone(spec.Capabilities), NoNewPrivileges: spec.NoNewPrivileges, Seccomp: "default",
+		Init: spec.Init, RestartPolicy: engine.NoRestart, Mounts: slices.Clone(spec.Mounts),
+	}
 }
 
 func TestContainer(t *testing.T) {
@@ -92,17 +95,51 @@ func TestHealthChecks(t *testing.T) {
 
 // container is one that is as asked for.
 func container() engine.Container {
+	spec := isolation.Container(w, engine.Image{}, "i", "n", "/p")
 	return engine.Container{
-		Summary:  engine.Summary{Networks: []engine.Attachment{{NetworkID: "n", NetworkName: isolation.Name(w.ID)}}},
-		Enforced: enforced(isolation.Container(w, engine.Image{}, "i", "n", "/p")),
+		Summary:  engine.Summary{Name: spec.Name, Labels: spec.Labels, Networks: []engine.Attachment{{NetworkID: "n", NetworkName: isolation.Name(w.ID)}}},
+		Image:    spec.Image,
+		Enforced: enforced(spec),
 	}
 }
 
+// network is one that is as asked for.
+func network() engine.Network {
+	spec := isolation.Network(w, "i")
+	return engine.Network{ID: "n", Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Driver: "bridge", Labels: spec.Labels}
+}
+
+func compared(c engine.Container, n engine.Network, mount workspace.Mount) []string {
+	return isolation.Compare(w, c, &n, mount)
+}
+
 func TestCompare(t *testing.T) {
-	if got := isolation.Compare(w, container(), workspace.MountVerified); len(got) != 0 {
+	if got := compared(container(), network(), workspace.MountVerified); len(got) != 0 {
 		t.Errorf("a container that is as asked for: %v", got)
 	}
+	if got := isolation.Compare(w, container(), nil, workspace.MountVerified); len(got) != 0 {
+		t.Errorf("a network that is missing is told otherwise: %v", got)
+	}
+	full := container()
+	if full.Image = "docker.io/library/" + full.Image; len(compared(full, network(), workspace.MountVerified)) != 0 {
+		t.Errorf("an image's full name: %v", compared(full, network(), workspace.MountVerified))
+	}
 	for name, spoil := range map[string]func(*engine.Container){
+		"swap":                     func(c *engine.Container) { c.Enforced.SwapBytes = 1 },
+		"swap without a bound":     func(c *engine.Container) { c.Enforced.SwapBytes = -1 },
+		"starts by the engine":     func(c *engine.Container) { c.Enforced.RestartPolicy = "always" },
+		"one capability less":      func(c *engine.Container) { c.Enforced.Capabilities = c.Enforced.Capabilities[1:] },
+		"no init":                  func(c *engine.Container) { c.Enforced.Init = false },
+		"files that are read-only": func(c *engine.Container) { c.Enforced.ReadOnlyRoot = true },
+		"a namespace of the host":  func(c *engine.Container) { c.Enforced.Besides = []string{"the host's network"} },
+		"no project":               func(c *engine.Container) { c.Enforced.Mounts = nil },
+		"a project to read":        func(c *engine.Container) { c.Enforced.Mounts[0].ReadOnly = true },
+		"another name":             func(c *engine.Container) { c.Name = "mine" },
+		"another image":            func(c *engine.Container) { c.Image = "other" },
+		"another label":            func(c *engine.Container) { c.Labels = nil },
+		"another mount": func(c *engine.Container) {
+			c.Enforced.Mounts = append(c.Enforced.Mounts, engine.Mount{Source: "/", Target: "/host"})
+		},
 		"no bound of cores":          func(c *engine.Container) { c.Enforced.Limits.NanoCPUs = 0 },
 		"no bound of memory":         func(c *engine.Container) { c.Enforced.Limits.MemoryBytes = 0 },
 		"no bound of processes":      func(c *engine.Container) { c.Enforced.Limits.Pids = 0 },
@@ -119,7 +156,20 @@ func TestCompare(t *testing.T) {
 		t.Run(name+" is said", func(t *testing.T) {
 			c := container()
 			spoil(&c)
-			if got := isolation.Compare(w, c, workspace.MountVerified); len(got) != 1 || got[0] == "" {
+			if got := compared(c, network(), workspace.MountVerified); len(got) != 1 || got[0] == "" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	for name, spoil := range map[string]func(*engine.Network){
+		"an internal network": func(n *engine.Network) { n.Internal = true },
+		"another driver":      func(n *engine.Network) { n.Driver = "macvlan" },
+		"other addresses":     func(n *engine.Network) { n.Subnet = "192.168.7.0/24" },
+	} {
+		t.Run(name+" is said", func(t *testing.T) {
+			n := network()
+			spoil(&n)
+			if got := compared(container(), n, workspace.MountVerified); len(got) != 1 || got[0] == "" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -127,7 +177,7 @@ func TestCompare(t *testing.T) {
 }
 
 func TestWhatMayNotBeLookedIntoIsSaid(t *testing.T) {
-	if got := isolation.Compare(w, container(), workspace.MountUnknown); len(got) != 1 || !strings.Contains(got[0], "mounted") {
+	if got := compared(container(), network(), workspace.MountUnknown); len(got) != 1 || !strings.Contains(got[0], "mounted") {
 		t.Errorf("got %q", got)
 	}
 }

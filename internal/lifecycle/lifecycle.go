@@ -327,7 +327,7 @@ func (l *Lifecycle) createNetwork(ctx context.Context, w workspace.Workspace) (m
 	ctx = context.WithoutCancel(ctx)
 	for range subnetMoves {
 		spec := isolation.Network(w, l.installation)
-		made = engine.Network{Name: spec.Name, Subnet: spec.Subnet}
+		made = engine.Network{Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Driver: isolation.Driver}
 		made.ID, err = l.engine.CreateNetwork(ctx, spec)
 		if !engine.Is(err, engine.KindAddressInUse) {
 			return made, err

@@ -105,7 +105,7 @@ func (l *Lifecycle) End(ctx context.Context, id string, e workspace.End) error {
 // observed is what was seen in the service's words.
 func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 	if n := s.network; n != nil {
-		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
+		o.Network = &workspace.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet, Internal: n.Internal, Driver: n.Driver}
 	}
 	o.Tail, o.Serial, o.Foreign = s.tail, w.Observed.Serial, s.foreign
 	o.HasRun = w.HasRun() || s.container != nil && !s.container.StartedAt.IsZero()
@@ -116,7 +116,7 @@ func observed(w workspace.Workspace, s seen) (o workspace.Observed) {
 			FinishedAt: optional(c.FinishedAt), ExitCode: c.ExitCode, OOMKilled: c.OOMKilled, Error: errorOf(*c), Mount: s.mount, Extra: isolation.Extra(w, c.Summary), Health: health(*c),
 			Enforced: workspace.Enforced{
 				Capabilities: c.Enforced.Capabilities, NoNewPrivileges: c.Enforced.NoNewPrivileges, ReadOnlyRoot: c.Enforced.ReadOnlyRoot,
-				Seccomp: string(c.Enforced.Seccomp), User: c.Enforced.User, Warnings: isolation.Compare(w, *c, s.mount),
+				Seccomp: string(c.Enforced.Seccomp), User: c.Enforced.User, Warnings: isolation.Compare(w, *c, s.network, s.mount),
 			},
 		}
 	}

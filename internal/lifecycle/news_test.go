@@ -116,6 +116,27 @@ func TestWhatAnOperationAsksOfTheEngine(t *testing.T) {
 	}
 }
 
+// TestASyncPutsBack has somebody give a container swap and have the engine start it, which a sync ends and until then is told.
+func TestASyncPutsBack(t *testing.T) {
+	s := newStage(t)
+	s.made()
+	told := func() int { return len(s.desk.w.Observed.Container.Enforced.Warnings) }
+	before := told()
+	s.fake.Change(s.container(), func(e *engine.Enforced) { e.SwapBytes, e.RestartPolicy = -1, "always" })
+	if err := s.l.Look(t.Context(), "ws_1", []engine.Event{{Kind: engine.ContainerObject, Action: "update", ID: s.container(), At: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if told() != before+2 {
+		t.Errorf("got %q", s.desk.w.Observed.Container.Enforced.Warnings)
+	}
+	if err := s.run(task.Task{Type: task.Sync}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := s.fake.Container(t.Context(), s.container()); err != nil || !isolation.Bounded(s.desk.w, c.Enforced) || told() != before {
+		t.Errorf("%+v, %v: told are %q", c.Enforced, err, s.desk.w.Observed.Container.Enforced.Warnings)
+	}
+}
+
 // TestOneIdentity has somebody give our container another name, and a stranger with our labels the one that it had.
 func TestOneIdentity(t *testing.T) {
 	s := newStage(t)

@@ -36,7 +36,7 @@ func recorded(w workspace.Workspace) (h handles) {
 		h.container = c.ID
 	}
 	if n := w.Observed.Network; n != nil {
-		h.network = engine.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet}
+		h.network = engine.Network{ID: n.ID, Name: n.Name, Subnet: n.Subnet, Internal: n.Internal, Driver: n.Driver}
 	}
 	return h
 }

@@ -123,7 +123,7 @@ func planNetwork(s seen) (steps []step) {
 
 // planLimits is for what is to run: a limit that the engine refuses must not keep a container from being stopped.
 func planLimits(w workspace.Workspace, c engine.Container) []step {
-	if c.Enforced.Limits == isolation.Limits(w.Resources) {
+	if isolation.Bounded(w, c.Enforced) {
 		return nil
 	}
 	return []step{{updateContainer, c.ID, "its limits differ"}}

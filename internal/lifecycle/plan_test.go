@@ -24,7 +24,7 @@ func TestPlan(t *testing.T) {
 	have := func(state engine.State, started time.Time) seen {
 		return seen{network: network, container: &engine.Container{
 			Summary:   engine.Summary{ID: "c", State: state, Networks: []engine.Attachment{{NetworkID: "n"}}},
-			StartedAt: started, Enforced: engine.Enforced{Limits: isolation.Limits(resources)},
+			StartedAt: started, Enforced: engine.Enforced{Limits: isolation.Limits(resources), RestartPolicy: engine.NoRestart},
 		}}
 	}
 	without := func(s seen) seen {

@@ -335,7 +335,7 @@ func differs(w workspace.Workspace, l isolation.Listed) bool {
 	container := len(l.Containers) == 0
 	if c := have.Container; c != nil {
 		container = !c.Ending && slices.ContainsFunc(l.Containers, func(s engine.Summary) bool {
-			return s.ID == c.ID && workspace.ContainerState(s.State) == c.State && slices.Equal(isolation.Extra(w, s), c.Extra) && sameHealth(c.Health, s.Health)
+			return s.ID == c.ID && s.Name == c.Name && workspace.ContainerState(s.State) == c.State && slices.Equal(isolation.Extra(w, s), c.Extra) && sameHealth(c.Health, s.Health)
 		})
 	}
 	network := len(l.Networks) == 0

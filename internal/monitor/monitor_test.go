@@ -172,7 +172,7 @@ func (d *desk) Look(ctx context.Context, id string, _ []engine.Event) error {
 		if err != nil {
 			return err
 		}
-		seen.Container = &workspace.Container{ID: c.ID, State: workspace.ContainerState(c.State), StartedAt: &c.StartedAt}
+		seen.Container = &workspace.Container{ID: c.ID, Name: c.Name, State: workspace.ContainerState(c.State), StartedAt: &c.StartedAt}
 		if c.Health != "" {
 			seen.Container.Health = &workspace.Health{Status: workspace.HealthStatus(c.Health)}
 		}

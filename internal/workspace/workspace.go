@@ -180,6 +180,9 @@ type Network struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Subnet string `json:"subnet"`
+	// What somebody gave it that made it in place of the server.
+	Internal bool   `json:"internal,omitempty"`
+	Driver   string `json:"driver,omitempty"` // empty: it was not looked at
 }
 
 // Enforced is the isolation that the engine reports for the container.

@@ -102,7 +102,8 @@ func cannotRun(err error) bool {
 	words := strings.ToLower(err.Error())
 	return strings.Contains(words, "oci runtime") &&
 		(strings.Contains(words, "permission denied") || strings.Contains(words, "no such file or directory") ||
-			strings.Contains(words, "not a directory") || strings.Contains(words, "read-only file system"))
+			strings.Contains(words, "not a directory") || strings.Contains(words, "read-only file system")) &&
+		!strings.Contains(words, "cgroup") // which are the host's
 }
 
 // StopContainer asks a container to end and kills it after grace. One that is paused goes on first if the engine wants that.
@@ -148,7 +149,7 @@ func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
 	return unless(err, engine.KindNotFound)
 }
 
-// UpdateContainer changes the limits of a container. Docker cannot lift a bound on processors or memory: where there was one and
+// UpdateContainer changes the limits of a container, and has it not started by the engine. Docker cannot lift a bound on processors or memory: where there was one and
 // shall be none, it becomes all that the host has.
 func (e *Engine) UpdateContainer(ctx context.Context, id string, limits engine.Limits) error {
 	now, err := e.Container(ctx, id)
@@ -173,7 +174,9 @@ func (e *Engine) UpdateContainer(ctx context.Context, id string, limits engine.L
 		resources.PidsLimit = new(int64(-1)) // nil would leave it as it is
 	}
 	return e.callOn(ctx, updateLimit, "update container", id, func(ctx context.Context) error {
-		_, err := e.api.ContainerUpdate(ctx, id, dockercontainer.UpdateConfig{Resources: resources})
+		_, err := e.api.ContainerUpdate(ctx, id, dockercontainer.UpdateConfig{
+			Resources: resources, RestartPolicy: dockercontainer.RestartPolicy{Name: dockercontainer.RestartPolicyDisabled},
+		})
 		if errdefs.IsNotFound(err) && !strings.Contains(strings.ToLower(err.Error()), "no such container") {
 			return &unsupported{fmt.Errorf("the engine has no call for it: %w", err)} // Podman
 		}
@@ -249,6 +252,7 @@ func toContainer(c dockercontainer.InspectResponse, seccomp engine.Seccomp) (eng
 		ExitCode: c.State.ExitCode, OOMKilled: c.State.OOMKilled, Error: c.State.Error, Pid: c.State.Pid,
 		Enforced: toEnforced(c.Config, c.HostConfig, seccomp),
 	}
+	out.Enforced.Mounts = toMounts(c.Mounts)
 	out.Health, out.Checked = toHealth(c)
 	if c.NetworkSettings != nil {
 		out.Networks = toAttachments(c.NetworkSettings.Networks)

@@ -132,8 +132,8 @@ var (
 		{"disk quota exceeded", engine.KindStorage},
 		{"input/output error", engine.KindStorage},
 		// The version of the API was settled with another engine than the one that answers now.
-		{"maximum supported api version", engine.KindUnavailable},
-		{"minimum supported api version", engine.KindUnavailable},
+		{"is too new. maximum supported api version", engine.KindUnavailable},
+		{"is too old. minimum supported api version", engine.KindUnavailable},
 		{"no match for platform", engine.KindInvalid}, // an image made for other machines
 	}
 	pullWords = []phrase{

@@ -66,7 +66,7 @@ func (e *Engine) Networks(ctx context.Context, labels engine.Labels) ([]engine.N
 }
 
 func toNetwork(n dockernetwork.Inspect) engine.Network {
-	out := engine.Network{ID: n.ID, Name: n.Name, Internal: n.Internal, Labels: n.Labels}
+	out := engine.Network{ID: n.ID, Name: n.Name, Internal: n.Internal, Driver: n.Driver, Labels: n.Labels}
 	if len(n.IPAM.Config) > 0 {
 		out.Subnet = n.IPAM.Config[0].Subnet
 	}

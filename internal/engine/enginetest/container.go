@@ -26,7 +26,7 @@ type container struct {
 	network     string // the id that its name stood for when it was last looked up: at the creation and at each start
 	networkName string
 	spec        engine.ContainerSpec
-	limits      engine.Limits
+	enforced    engine.Enforced
 
 	state             engine.State
 	runs              int // how often it was started: tells one run from the next
@@ -62,7 +62,7 @@ func (f *Fake) CreateContainer(ctx context.Context, spec engine.ContainerSpec) (
 		if spec.HealthCheck == nil {
 			spec.HealthCheck = image.HealthCheck
 		}
-		c := &container{id: id, imageID: image.ID, spec: cloneSpec(spec), limits: spec.Limits, state: engine.Created}
+		c := &container{id: id, imageID: image.ID, spec: cloneSpec(spec), enforced: enforced(spec), state: engine.Created}
 		if c.networkName = spec.Network; n != nil {
 			c.network = n.ID
 		}
@@ -79,7 +79,7 @@ func (f *Fake) UpdateContainer(ctx context.Context, id string, limits engine.Lim
 		if err := checkLimits(limits); err != nil {
 			return err
 		}
-		c.limits = limits
+		c.enforced.Limits, c.enforced.SwapBytes, c.enforced.RestartPolicy = limits, 0, engine.NoRestart
 		f.publishContainer("update", c)
 		return nil
 	})
@@ -164,19 +164,25 @@ func (f *Fake) inspect(c *container) engine.Container {
 	out := engine.Container{
 		Summary: c.summary(), Image: c.spec.Image, ImageID: c.imageID,
 		StartedAt: c.started, FinishedAt: c.finished, ExitCode: c.exitCode, OOMKilled: c.oomKilled, Error: c.err, Pid: c.pid(),
-		Checked: c.checked,
-		Enforced: engine.Enforced{
-			Limits:          c.limits,
-			Capabilities:    capabilities(c.spec.Capabilities),
-			NoNewPrivileges: c.spec.NoNewPrivileges,
-			ReadOnlyRoot:    c.spec.ReadOnlyRoot,
-			Seccomp:         engine.SeccompDefault,
-			User:            c.spec.User,
-			Init:            c.spec.Init,
-			RestartPolicy:   "no",
-		},
+		Checked: c.checked, Enforced: c.enforced,
 	}
+	out.Enforced.Capabilities, out.Enforced.Mounts = slices.Clone(c.enforced.Capabilities), slices.Clone(c.enforced.Mounts)
+	out.Enforced.Besides = slices.Clone(c.enforced.Besides)
 	return out
+}
+
+func enforced(spec engine.ContainerSpec) engine.Enforced {
+	return engine.Enforced{
+		Limits:          spec.Limits,
+		Capabilities:    capabilities(spec.Capabilities),
+		NoNewPrivileges: spec.NoNewPrivileges,
+		ReadOnlyRoot:    spec.ReadOnlyRoot,
+		Seccomp:         engine.SeccompDefault,
+		User:            spec.User,
+		Init:            spec.Init,
+		RestartPolicy:   engine.NoRestart,
+		Mounts:          slices.Clone(spec.Mounts),
+	}
 }
 
 func capabilities(kept []string) []string {

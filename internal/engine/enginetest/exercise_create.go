@@ -105,8 +105,11 @@ func exerciseIsolation(b *bench) {
 	if !got.NoNewPrivileges || !got.ReadOnlyRoot || !got.Init || got.Privileged {
 		b.Errorf("got %+v", got)
 	}
-	if got.Seccomp != "default" || got.User != spec.User || got.RestartPolicy != "no" {
+	if got.Seccomp != "default" || got.User != spec.User || got.RestartPolicy != engine.NoRestart {
 		b.Errorf("seccomp %q, user %q, restart policy %q", got.Seccomp, got.User, got.RestartPolicy)
+	}
+	if !slices.Equal(got.Mounts, spec.Mounts) || len(got.Besides) != 0 || got.SwapBytes != 0 {
+		b.Errorf("mounts %+v, besides %q, swap %d: want %+v and nothing else", got.Mounts, got.Besides, got.SwapBytes, spec.Mounts)
 	}
 	if len(c.Networks) != 1 || !c.On(engine.Network{ID: b.network(0), Name: b.networkSpec(0).Name}) ||
 		c.Networks[0].NetworkName != b.networkSpec(0).Name || c.Networks[0].Address == "" {
@@ -114,6 +117,9 @@ func exerciseIsolation(b *bench) {
 	}
 
 	plain := b.inspect(b.create(b.spec("plain"))).Enforced
+	if len(plain.Mounts) != 0 || len(plain.Besides) != 0 {
+		b.Errorf("asked for nothing, got %+v", plain)
+	}
 	if len(plain.Capabilities) != 0 || plain.NoNewPrivileges || plain.ReadOnlyRoot || plain.Privileged || plain.Limits.NanoCPUs != 0 || plain.Limits.MemoryBytes != 0 {
 		b.Errorf("asked for nothing, got %+v", plain)
 	}

@@ -55,7 +55,7 @@ func (f *Fake) Twin(spec engine.NetworkSpec) string {
 
 func (f *Fake) addNetwork(spec engine.NetworkSpec) string {
 	n := &network{prefix: netip.MustParsePrefix(spec.Subnet), Network: engine.Network{
-		ID: f.newID(), Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Labels: maps.Clone(spec.Labels),
+		ID: f.newID(), Name: spec.Name, Subnet: spec.Subnet, Internal: spec.Internal, Driver: "bridge", Labels: maps.Clone(spec.Labels),
 	}}
 	f.networks[n.ID] = n
 	f.publishNetwork("create", n)

@@ -124,6 +124,16 @@ func (f *Fake) Rename(id, name string) {
 	}
 }
 
+// Change gives a container other bounds and rights, as somebody does by hand.
+func (f *Fake) Change(id string, change func(*engine.Enforced)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.find(id); c != nil {
+		change(&c.enforced)
+		f.publishContainer("update", c)
+	}
+}
+
 // RemoveContainer implements engine.Engine.
 func (f *Fake) RemoveContainer(ctx context.Context, id string) error {
 	return f.do(ctx, "RemoveContainer", id, func() error {

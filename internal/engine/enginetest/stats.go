@@ -83,7 +83,7 @@ func (c *container) reading() engine.Stats {
 		out = *c.usage
 	}
 	out.At = time.Now()
-	if out.MemoryLimitBytes = c.limits.MemoryBytes; out.MemoryLimitBytes == 0 {
+	if out.MemoryLimitBytes = c.enforced.Limits.MemoryBytes; out.MemoryLimitBytes == 0 {
 		out.MemoryLimitBytes = fakeMemory
 	}
 	return out
