@@ -201,6 +201,9 @@ func Describe(w workspace.Workspace) Description {
 		d.Capabilities, d.NoNewPrivileges, d.ReadOnlyRoot = e.Capabilities, e.NoNewPrivileges, e.ReadOnlyRoot
 		d.Seccomp, d.User, d.Warnings = e.Seccomp, e.User, e.Warnings
 	}
+	if n := w.Observed.Network; n != nil {
+		d.Internal = n.Internal
+	}
 	return d
 }
 

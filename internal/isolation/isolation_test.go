@@ -188,7 +188,8 @@ func TestDescribe(t *testing.T) {
 	}
 	seen := w
 	seen.Observed.Container = &workspace.Container{Enforced: workspace.Enforced{Seccomp: "unconfined", Warnings: []string{"w"}}}
-	if d := isolation.Describe(seen); d.Seccomp != "unconfined" || d.NoNewPrivileges || len(d.Warnings) != 1 {
+	seen.Observed.Network = &workspace.Network{Internal: true}
+	if d := isolation.Describe(seen); !d.Internal || d.Seccomp != "unconfined" || d.NoNewPrivileges || len(d.Warnings) != 1 {
 		t.Errorf("what was seen counts, not what was asked for: %+v", d)
 	}
 }
