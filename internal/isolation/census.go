@@ -8,13 +8,23 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-// Ours reports whether a container that carries the labels of w is the one that was made for it: it has the id that the engine gave when it was made
-// or, if that is not known, since nobody was left to record it, the name. Labels alone don't tell: images that somebody makes of our containers hand them on.
-func Ours(w workspace.Workspace, id string, c engine.Summary) bool {
-	if id != "" {
-		return c.ID == id
+// Own finds the container of w among those that carry its labels. It has the id that the engine gave when it was made; where none has, it has the name: one that was
+// made in place of what is recorded, by a server that was killed before it could record that. Whoever inspects it asks IsMadeFor then. Labels alone don't tell: images
+// that somebody makes of our containers hand them on.
+func Own(w workspace.Workspace, id string, list []engine.Summary) (own engine.Summary, found bool) {
+	i := slices.IndexFunc(list, func(c engine.Summary) bool { return c.ID == id })
+	if i < 0 {
+		i = slices.IndexFunc(list, func(c engine.Summary) bool { return c.Name == Name(w.ID) })
 	}
-	return c.Name == Name(w.ID)
+	if i < 0 {
+		return own, false
+	}
+	return list[i], true
+}
+
+// IsMadeFor tells a container that has the labels and the name of a workspace's from one that was run of an image which somebody made of it: that has no project.
+func IsMadeFor(c engine.Container) bool {
+	return slices.ContainsFunc(c.Enforced.Mounts, func(m engine.Mount) bool { return m.Target == Target })
 }
 
 // Listed is what the engine lists of one workspace.
@@ -60,7 +70,10 @@ func (c *Census) Account(w workspace.Workspace) Listed {
 	if have := w.Observed.Container; have != nil {
 		id = have.ID
 	}
-	listed.Containers = slices.DeleteFunc(slices.Clone(listed.Containers), func(s engine.Summary) bool { return !Ours(w, id, s) })
+	own, found := Own(w, id, listed.Containers)
+	if listed.Containers = nil; found {
+		listed.Containers = []engine.Summary{own}
+	}
 	return listed
 }
 

@@ -52,7 +52,7 @@ type Lifecycle struct {
 	log          *slog.Logger
 	looks        turns
 	pulls        pulls
-	working      sync.Map    // workspaces that a task is at, by id
+	working      sync.Map    // workspaces that a task is at, by id, and whether a network of one was removed meanwhile
 	blind        atomic.Bool // what runs cannot be looked into: the engine is on another machine, or the server may not
 }
 
@@ -125,7 +125,7 @@ func (l *Lifecycle) round(ctx context.Context, t task.Task, whole bool, report t
 	if err != nil {
 		return w, left, false, l.away(ctx, err)
 	}
-	l.working.Store(w.ID, nil) // nobody else looks: the look that follows sees what they would have seen
+	l.working.Store(w.ID, new(atomic.Bool)) // nobody else looks: the look that follows sees what they would have seen
 	defer l.working.Delete(w.ID)
 	made, err := l.apply(ctx, t, w, s, plan(t, w, s), report)
 	if task.Parked(ctx) { // nothing else was begun, and another run follows

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -15,7 +17,10 @@ import (
 // over what was seen later. A workspace that is gone is no error, and one that a task is at is left to the task: its own steps cause most of the
 // events that ask for a look.
 func (l *Lifecycle) Look(ctx context.Context, id string, events []engine.Event) error {
-	if _, at := l.working.Load(id); at {
+	if at, working := l.working.Load(id); working {
+		if slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind == engine.NetworkObject && e.Action == "destroy" }) {
+			at.(*atomic.Bool).Store(true) //nolint:forcetypeassert // see run
+		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -43,7 +48,8 @@ func (l *Lifecycle) Look(ctx context.Context, id string, events []engine.Event) 
 	return err
 }
 
-// lookAfter is the look of a task that has done its work. From its beginning on others may look again: until then it sees what they would have seen.
+// lookAfter is the look of a task that has done its work. From its beginning on others may look again: until then it sees what they would have seen, also of a network
+// that was removed meanwhile, which what does not run still names.
 func (l *Lifecycle) lookAfter(ctx context.Context, id string, h handles) (s seen, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -52,8 +58,11 @@ func (l *Lifecycle) lookAfter(ctx context.Context, id string, h handles) (s seen
 		return s, err
 	}
 	defer leave()
-	l.working.Delete(id)
-	return l.see(ctx, id, h, false)
+	whole := false
+	if at, working := l.working.LoadAndDelete(id); working {
+		whole = at.(*atomic.Bool).Load() //nolint:forcetypeassert // see run
+	}
+	return l.see(ctx, id, h, whole)
 }
 
 // see observes and records, and does so again when another server has recorded something since. The caller's turn it is.

@@ -21,8 +21,8 @@ func unknown(w workspace.Workspace, events []engine.Event) (news, whole bool) {
 	return news, whole
 }
 
-// isRecorded reports whether what an event tells is recorded. What happened to a container before it began its run or ended it, as recorded, was seen
-// with that. Of what comes after, the engine's last words on a start or an end tell nothing new. All times are of the engine's clock.
+// isRecorded reports whether what an event tells is recorded. All times are of the engine's clock, which may have been set: of a container, only an event near the start or
+// the end that is recorded is of that one.
 func isRecorded(o workspace.Observed, e engine.Event) bool {
 	c := o.Container
 	if e.Kind == engine.NetworkObject {
@@ -32,7 +32,7 @@ func isRecorded(o workspace.Observed, e engine.Event) bool {
 			return !has
 		case "create":
 			return has
-		default: // connect and disconnect, which do not say of what; of the network of what does not run, neither matters
+		default: // connect and disconnect, which are not read for of what; of the network of what does not run, neither matters
 			return has && (c == nil || c.FinishedAt != nil && ended(c) || seenSince(c, e.At) || e.Action == "connect" && !o.Detached)
 		}
 	}
@@ -42,21 +42,26 @@ func isRecorded(o workspace.Observed, e engine.Event) bool {
 	if c.Ending {
 		return false
 	}
-	if seenSince(c, e.At) {
-		return e.Action != "destroy"
-	}
 	switch e.Action {
 	case "create":
 		return true
 	case "start", "restart":
-		return c.State == workspace.ContainerRunning
+		return near(c.StartedAt, e.At) && (c.State == workspace.ContainerRunning || ended(c))
 	case "die", "stop":
-		return ended(c)
+		return near(c.FinishedAt, e.At) && (c.State == workspace.ContainerRunning || ended(c))
 	}
 	if status, ok := strings.CutPrefix(e.Action, "health_status: "); ok {
 		return c.State == workspace.ContainerRunning && c.Health != nil && strings.EqualFold(string(c.Health.Status), status)
 	}
 	return false
+}
+
+// wordsLast is how long after a start or an end an engine may still have words on it: it clears up first.
+const wordsLast = 5 * time.Second
+
+// near reports whether an event at a time is of a start or an end that is recorded.
+func near(recorded *time.Time, at time.Time) bool {
+	return recorded != nil && at.Sub(*recorded).Abs() <= wordsLast
 }
 
 // ended reports whether a container has, with all that there is to know of it.

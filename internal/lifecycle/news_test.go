@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,16 +35,17 @@ func TestNewsIsWhatIsNotRecorded(t *testing.T) {
 	}{
 		{engine.ContainerObject, "c", "create", before, "nothing ending"},
 		{engine.ContainerObject, "c", "start", within, "nothing ending"},
-		{engine.ContainerObject, "c", "die", before, "nothing ending"},
-		{engine.ContainerObject, "c", "die", within, "nothing running, off its network, ending"},
+		{engine.ContainerObject, "c", "die", before, "nothing running, off its network, ending exited"}, // the clock was set back
+		{engine.ContainerObject, "c", "die", within, "nothing running, off its network, ending exited"},
 		{engine.ContainerObject, "c", "die", after, "nothing running, off its network, ending"},
 		{engine.ContainerObject, "c", "stop", after, "nothing running, off its network, ending"},
-		{engine.ContainerObject, "c", "start", after, "nothing ending exited"},
-		{engine.ContainerObject, "c", "pause", within, "nothing running, off its network, ending"},
+		{engine.ContainerObject, "c", "start", after, "nothing running, off its network, ending exited"},
+		{engine.ContainerObject, "c", "pause", within, "nothing running, off its network, ending exited"},
+		{engine.ContainerObject, "c", "update", before, "nothing running, off its network, ending exited"},
 		{engine.ContainerObject, "c", "destroy", after, "running, off its network, ending exited"},
 		{engine.ContainerObject, "c", "destroy", before, "running, off its network, ending exited"},
-		{engine.ContainerObject, "c", "health_status: healthy", within, "nothing off its network, ending"},
-		{engine.ContainerObject, "c", "health_status: unhealthy", within, "nothing running, off its network, ending"},
+		{engine.ContainerObject, "c", "health_status: healthy", within, "nothing off its network, ending exited"},
+		{engine.ContainerObject, "c", "health_status: unhealthy", within, "nothing running, off its network, ending exited"},
 		{engine.ContainerObject, "d", "create", after, "nothing running, off its network, ending exited"},
 		{engine.ContainerObject, "d", "destroy", after, ""},
 		{engine.NetworkObject, "n", "create", before, "nothing"},
@@ -113,6 +115,81 @@ func TestWhatAnOperationAsksOfTheEngine(t *testing.T) {
 		if err := s.fake.RemoveNetwork(t.Context(), "last"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// as makes a container as the server would, or as somebody does of an image that was made of one, which has no project.
+func (s *stage) as(spec engine.ContainerSpec, project bool) string {
+	s.Helper()
+	spec.Name, spec.Labels, spec.Image, spec.Entrypoint = isolation.Name("ws_1"), isolation.Labels("inst_1", "ws_1"), enginetest.BaseImage, []string{"sleep", "9"}
+	if project {
+		spec.Mounts = []engine.Mount{{Source: "/p", Target: isolation.Target}}
+	}
+	id, err := s.fake.CreateContainer(s.Context(), spec)
+	if err == nil {
+		err = s.fake.StartContainer(s.Context(), id)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	return id
+}
+
+// TestWhatNobodyRecordedIsFound has a server killed between making another container and recording it.
+func TestWhatNobodyRecordedIsFound(t *testing.T) {
+	for _, c := range []struct {
+		typ     task.Type
+		desired workspace.DesiredState
+		want    engine.State // empty: it is gone
+	}{{task.Delete, workspace.WantDeleted, ""}, {task.Stop, workspace.WantStopped, engine.Exited}, {task.Sync, workspace.WantStopped, engine.Exited}} {
+		s := newStage(t)
+		s.made()
+		s.fake.Remove(s.container())
+		second := s.as(engine.ContainerSpec{Network: isolation.Name("ws_1")}, true)
+		s.desk.w.DesiredState, s.runs = c.desired, 3
+		err := s.run(task.Task{Type: c.typ})
+		got, inspected := s.fake.Container(t.Context(), second)
+		if err != nil || got.State != c.want || (inspected != nil) != (c.want == "") {
+			t.Errorf("%s: %v; the container is %q", c.typ, err, got.State)
+		}
+	}
+}
+
+// TestACopyIsNotTakenForOurs has somebody remove our container, and run a copy of it under its name.
+func TestACopyIsNotTakenForOurs(t *testing.T) {
+	s := newStage(t)
+	s.desk.w.DesiredState = workspace.WantStopped
+	s.made()
+	s.fake.Remove(s.container())
+	copied := s.as(engine.ContainerSpec{}, false)
+	for range 2 {
+		if err := s.l.Look(t.Context(), "ws_1", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c, err := s.fake.Container(t.Context(), copied); err != nil || c.State != engine.Running || s.desk.w.Observed.Container != nil {
+		t.Errorf("%v, %s; recorded is %+v", err, c.State, s.desk.w.Observed.Container)
+	}
+}
+
+// TestANetworkThatGoesWhileATaskIsAtWork is still named by its container, which does not run.
+func TestANetworkThatGoesWhileATaskIsAtWork(t *testing.T) {
+	s := newStage(t)
+	s.stopped()
+	if err := s.l.Look(t.Context(), "ws_1", nil); err != nil {
+		t.Fatal(err)
+	}
+	gone := s.desk.w.Observed.Network.ID
+	at := new(atomic.Bool)
+	s.l.working.Store("ws_1", at)
+	if err := s.fake.RemoveNetwork(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.l.Look(t.Context(), "ws_1", []engine.Event{{Kind: engine.NetworkObject, Action: "destroy", ID: gone, Name: isolation.Name("ws_1")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.l.lookAfter(t.Context(), "ws_1", handles{}); err != nil || s.desk.w.Observed.Network != nil {
+		t.Errorf("%v; recorded is %+v", err, s.desk.w.Observed.Network)
 	}
 }
 

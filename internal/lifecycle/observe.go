@@ -90,22 +90,24 @@ const lookups = 3
 
 var errListed = errors.New("it is listed, and said not to be there")
 
-// own is the container of a workspace, which has that id or, if none is known, its name; nil when there is none, which only a list can say.
+// own is the container of a workspace, which has that id or else its name; nil when there is none, which only a list can say.
 func (l *Lifecycle) own(ctx context.Context, w workspace.Workspace, id string, labels engine.Labels) (*engine.Container, error) {
 	for range lookups {
 		list, err := l.engine.Containers(ctx, labels)
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(list, func(c engine.Summary) bool { return isolation.Ours(w, id, c) })
-		if i < 0 {
+		ours, found := isolation.Own(w, id, list)
+		if !found {
 			return nil, nil //nolint:nilnil // a workspace may have none
 		}
-		c, err := l.engine.Container(ctx, list[i].ID)
-		if err == nil {
+		c, err := l.engine.Container(ctx, ours.ID)
+		switch {
+		case err == nil && c.ID != id && !isolation.IsMadeFor(c):
+			return nil, nil //nolint:nilnil // it is somebody else's
+		case err == nil:
 			return &c, nil
-		}
-		if !engine.Is(err, engine.KindNotFound) {
+		case !engine.Is(err, engine.KindNotFound):
 			return nil, err
 		}
 	}

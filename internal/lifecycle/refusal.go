@@ -60,7 +60,7 @@ var refusals = []struct {
 	{regexp.MustCompile(`(?i)did not receive an exit event|is zombie and can not be killed`), "The processes of the container do not end, mostly because they wait for a disk or a network drive. Ask the server's operator to look at them.", ""},
 
 	// The machine.
-	{regexp.MustCompile(`(?i)bind source path does not exist|statfs [^\s:]+: no such file`), "The project directory is missing on the server. Have it put back, or delete the workspace and create another one.", "projectPath"},
+	{regexp.MustCompile(`(?i)bind source path does not exist|statfs .+?: no such file`), "The project directory is missing on the server. Have it put back, or delete the workspace and create another one.", "projectPath"},
 	{regexp.MustCompile(`(?i)error mounting \S+ to rootfs at "?/workspace"?.*not a directory`), "The project or the image has a file where the other has a directory. Have the project directory put back, or choose another image.", "projectPath"},
 	{regexp.MustCompile(`(?i)remove (?:root )?filesystem`), "The engine cannot remove the container's files, mostly because something on the machine uses them. Ask the server's operator to look at what the engine's log says.", ""},
 	{regexp.MustCompile(`(?i)RWLayer.* unexpectedly|BaseFS.* unexpectedly|stat \S*/overlay2/\w+: no such file|error creating overlay mount`), "The engine does not find the container's own files. Ask the server's operator to look at the engine's disk. If they are lost, have the container removed, and start the workspace: its project stays, what was installed outside it does not.", ""},

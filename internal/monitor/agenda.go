@@ -7,7 +7,7 @@ import (
 )
 
 // agenda is what is to be done for workspaces: each once, however many events tell of it, with what was told of it. One that
-// is added while it is being done is done again. It holds no more than there are workspaces.
+// is added while it is being done is done again. It holds no more than there are workspaces, and networks with names like theirs.
 type agenda[T any] struct {
 	both  func(have, next T) T // what two hints tell together
 	mu    sync.Mutex
@@ -32,7 +32,7 @@ func newAgenda[T any](both func(have, next T) T) *agenda[T] {
 	return a
 }
 
-// add ignores the empty id, which is what an unknown network has.
+// add ignores the empty id, which is that of a network of somebody else.
 func (a *agenda[T]) add(id string, told T) {
 	if id == "" {
 		return

@@ -50,6 +50,8 @@ const (
 	doubtLimit = 1500 * time.Millisecond
 	// writeAgain is the wait before what could not be written is tried again.
 	writeAgain = time.Second
+	// lookAgain is the wait before a look that failed otherwise is made again.
+	lookAgain = 10 * time.Second
 	// learnAfter is the wait before everything is compared because a network was told of and not which: those of a burst are learnt at once. It is also
 	// that before a comparison for which the rows could not be read is made again.
 	learnAfter = time.Second
@@ -137,14 +139,15 @@ func (m *Monitor) lookAgain(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		// What was seen and cannot be written is looked at again until it can. Any other look that fails is made up for by the next comparison: what it would
-		// have recorded still differs.
+		// A look that fails is made again until it does not: the next comparison does not see all that it would have recorded.
 		err = m.Looker.Look(ctx, id, events)
 		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("look at a workspace", "workspace_id", id, "error", err)
-		}
-		if workspace.CodeOf(err) == workspace.DatabaseLost {
-			m.agenda.again(ctx, id, nil, writeAgain)
+			after := lookAgain
+			if workspace.CodeOf(err) == workspace.DatabaseLost {
+				after = writeAgain
+			}
+			m.agenda.again(ctx, id, nil, after)
 		}
 		m.agenda.done(id)
 	}

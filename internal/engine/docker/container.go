@@ -88,22 +88,8 @@ func toResources(limits engine.Limits) dockercontainer.Resources {
 // StartContainer starts a container; one that runs goes on.
 func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	return e.callOn(ctx, startLimit, opStart, id, func(ctx context.Context) error {
-		err := e.api.ContainerStart(ctx, id, dockercontainer.StartOptions{})
-		if err != nil && cannotRun(err) {
-			return &refusal{err}
-		}
-		return err
+		return e.api.ContainerStart(ctx, id, dockercontainer.StartOptions{})
 	})
-}
-
-// cannotRun tells that the command cannot be run from what the runtime says of it. Only a start may be read so: elsewhere the same
-// words are about files of the engine's own.
-func cannotRun(err error) bool {
-	words := strings.ToLower(err.Error())
-	return strings.Contains(words, "oci runtime") &&
-		(strings.Contains(words, "permission denied") || strings.Contains(words, "no such file or directory") ||
-			strings.Contains(words, "not a directory") || strings.Contains(words, "read-only file system")) &&
-		!strings.Contains(words, "cgroup") // which are the host's
 }
 
 // StopContainer asks a container to end and kills it after grace. One that is paused goes on first if the engine wants that.

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -65,21 +66,46 @@ func classify(op string, err error) engine.Kind {
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return engine.KindUnavailable
 	}
-	words := strings.ToLower(err.Error())
-	if kind := match(anyWords, words); kind != "" {
-		return kind
-	}
-	if op == opStart && leftTask.MatchString(words) {
-		return engine.KindBroken
-	}
-	phrases := runWords
-	if op == opPull {
-		phrases = pullWords
-	}
-	if kind := match(phrases, words); kind != "" {
+	if kind := byWords(op, strings.ToLower(err.Error())); kind != "" {
 		return kind
 	}
 	return byStatus(op, err)
+}
+
+// byWords goes by what an engine says, in lower case. Where an image has a part in that, it is known by the words before, and not by what it sounds like.
+func byWords(op, words string) engine.Kind {
+	if op == opPull {
+		return cmp.Or(match(imageWords, words), match(diskWords, words), match(pullWords, words))
+	}
+	if otherEngine.MatchString(words) {
+		return engine.KindUnavailable
+	}
+	if kind := cmp.Or(match(imageWords, words), match(diskWords, words), match(machineWords, words)); kind != "" {
+		return kind
+	}
+	switch {
+	case op == opStart && leftTask.MatchString(words):
+		return engine.KindBroken
+	case op == opStart && cannotRun(words):
+		return engine.KindInvalid
+	default:
+		return match(runWords, words)
+	}
+}
+
+// otherEngine is what a client is told whose version of the API was settled with another engine than the one that answers now.
+var otherEngine = regexp.MustCompile(`^(?:error response from daemon: )?client version [0-9.]+ is too (?:new|old)\. `)
+
+// lostReason is what containerd says where its runtime has died before it wrote why. The path in it says nothing of the container.
+var lostReason = regexp.MustCompile(`unable to retrieve oci runtime error \(open [^)]*\)`)
+
+// cannotRun tells that the command cannot be run from what the runtime says of it, in lower case. Only a start may be read so: elsewhere the same
+// words are about files of the engine's own.
+func cannotRun(words string) bool {
+	words = lostReason.ReplaceAllString(words, "")
+	return strings.Contains(words, "oci runtime") && !strings.Contains(words, "cgroup") && // which are the host's
+		(strings.Contains(words, "permission denied") || strings.Contains(words, "no such file or directory") ||
+			strings.Contains(words, "not a directory") || strings.Contains(words, "read-only file system"))
 }
 
 // byStatus goes by the status alone. Only a registry denies for want of credentials: an engine forbids what its plugins or its own rules do not allow.
@@ -124,17 +150,35 @@ var leftTask = regexp.MustCompile(`\btask [0-9a-f]{64}: already exists|: id alre
 
 // The first phrase that is found counts. Docker's engines from 20.10 to 28 write these, and some Podman 4.3.
 var (
-	anyWords = []phrase{
+	// imageWords come before something of an image.
+	imageWords = []phrase{
+		{"unable to find user", engine.KindInvalid},
+		{"unable to find group", engine.KindInvalid},
+		{"cannot mkdir: ", engine.KindInvalid}, // the directory where the command begins is a file of the image
+		{"cannot mount volume over existing file", engine.KindInvalid},
+		{"no match for platform", engine.KindInvalid}, // it is made for other machines
+	}
+	diskWords = []phrase{
 		// The kernel's bounds on keys and on control groups sound like a full disk.
 		{"unable to create session key", engine.KindInternal},
 		{"unable to apply cgroup configuration: mkdir ", engine.KindInternal},
 		{"no space left on device", engine.KindStorage},
 		{"disk quota exceeded", engine.KindStorage},
 		{"input/output error", engine.KindStorage},
-		// The version of the API was settled with another engine than the one that answers now.
-		{"is too new. maximum supported api version", engine.KindUnavailable},
-		{"is too old. minimum supported api version", engine.KindUnavailable},
-		{"no match for platform", engine.KindInvalid}, // an image made for other machines
+	}
+	// machineWords tell of what the machine lacks at the moment. Runtimes put the same words before that as before what is wrong with the command.
+	machineWords = []phrase{
+		{"too many open files", engine.KindInternal},
+		{"resource temporarily unavailable", engine.KindInternal},
+		{"cannot allocate memory", engine.KindInternal},
+		{"can't get final child's pid from pipe", engine.KindInternal},
+		{"can't copy bootstrap data to pipe", engine.KindInternal},
+		{"waiting for init preliminary setup", engine.KindInternal},
+		{"init-p: ", engine.KindInternal}, // the pipe to the init, which has died
+		{"cgroup configuration", engine.KindInternal},
+		{"setting cgroup config", engine.KindInternal},
+		{"deadline exceeded", engine.KindTimeout},
+		{"error creating overlay mount", engine.KindStorage},
 	}
 	pullWords = []phrase{
 		// A registry that hides what may not be seen says the same of what does not exist.
@@ -189,6 +233,8 @@ var (
 		{"marked for removal", engine.KindConflict},
 		{"sandbox delete in progress", engine.KindConflict},
 		{"already exists in network", engine.KindConflict}, // its own place, which an earlier run has left behind
+		{"another container is attached to the same network endpoint", engine.KindConflict},
+		{"has active containers", engine.KindConflict},
 		{"is already present in sandbox", engine.KindConflict},
 		{"network is being used", engine.KindConflict}, // Podman, as the four below
 		{"container state improper", engine.KindConflict},
@@ -200,26 +246,12 @@ var (
 		{"is not running", engine.KindNotRunning},
 		{"invalid mount config", engine.KindInvalid},
 		{"container init was oom-killed", engine.KindInvalid},
-		// What the machine lacks at the moment is told before what is wrong with the command: runtimes put the same words before both.
-		{"too many open files", engine.KindInternal},
-		{"resource temporarily unavailable", engine.KindInternal},
-		{"cannot allocate memory", engine.KindInternal},
-		{"can't get final child's pid from pipe", engine.KindInternal},
-		{"waiting for init preliminary setup: eof", engine.KindInternal},
-		{"unable to apply cgroup configuration", engine.KindInternal},
-		{"error setting cgroup config", engine.KindInternal},
-		{"deadline exceeded", engine.KindTimeout},
-		{"error creating overlay mount", engine.KindStorage},
 		{"error mounting", engine.KindInvalid},
 		{"error while creating mount source path", engine.KindInvalid},
 		{"executable file not found", engine.KindInvalid},
 		{"exec format error", engine.KindInvalid},
 		{"starting container process caused", engine.KindInvalid},
 		{"unable to start container process", engine.KindInvalid},
-		{"unable to find user", engine.KindInvalid},
-		{"unable to find group", engine.KindInvalid},
-		{"cannot mkdir: ", engine.KindInvalid}, // the directory where the command begins is a file of the image
-		{"cannot mount volume over existing file", engine.KindInvalid},
 		{"is unexpectedly nil", engine.KindInvalid}, // the engine has lost the container's own files
 		{"is unexpectedly empty", engine.KindInvalid},
 		{"read-only file system", engine.KindStorage},

@@ -107,6 +107,19 @@ func TestClassify(t *testing.T) {
 		{"the init dies while it is prepared", opStart, said(internal, oci+"can't get final child's PID from pipe: EOF: unknown"), engine.KindInternal},
 		{"the kernel has no keys", opStart, said(internal, oci+"error during container init: unable to join session keyring: unable to create session key: disk quota exceeded: unknown"), engine.KindInternal},
 		{"the kernel has no control groups", opStart, said(internal, oci+"unable to apply cgroup configuration: mkdir /sys/fs/cgroup/memory/docker/1: no space left on device: unknown"), engine.KindInternal},
+		{"the runtime dies before it has said why", opStart, said(internal, "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error "+
+			"(open /run/containerd/io.containerd.runtime.v2.task/moby/1/log.json: no such file or directory): fork/exec runc: resource temporarily unavailable: unknown"), engine.KindInternal},
+		{"the runtime is killed", opStart, said(internal, "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error "+
+			"(open /run/containerd/io.containerd.runtime.v2.task/moby/1/log.json: no such file or directory): runc did not terminate successfully: signal: killed: unknown"), engine.KindInternal},
+		{"a control group is gone", opStart, said(internal, oci+"unable to apply cgroup configuration: open /sys/fs/cgroup/x/cgroup.procs: no such file or directory: unknown"), engine.KindInternal},
+		{"a control group is gone, as older runtimes say", opStart, said(internal, "OCI runtime create failed: container_linux.go:380: starting container process caused: "+
+			"process_linux.go:385: applying cgroup configuration for process caused: no such file or directory: unknown"), engine.KindInternal},
+		{"the init dies before it is ready", opStart, said(internal, oci+"waiting for init preliminary setup: read init-p: connection reset by peer: unknown"), engine.KindInternal},
+		{"the command is missing", opStart, said(internal, oci+`exec: "nosuch": stat nosuch: no such file or directory: unknown`), engine.KindInvalid},
+		{"an earlier run holds the place on the network", opStart, said(denied, "another container is attached to the same network endpoint"), engine.KindConflict},
+		{"an image names a user that sounds like another engine", opStart, said(internal, "unable to find user maximum supported api version: no matching entries in passwd file"), engine.KindInvalid},
+		{"an image names a user that sounds like a full disk", opStart, said(internal, "unable to find user no space left on device: no matching entries in passwd file"), engine.KindInvalid},
+		{"a registry that sounds like another engine", opPull, streamed("denied: client version 1.41 is too old. Minimum supported API version is 1.44"), engine.KindNotFound},
 		{"containerd is slow", opStart, said(internal, "failed to create shim task: context deadline exceeded: unknown"), engine.KindTimeout},
 		{"containerd is away", opStart, said(internal, `connection error: desc = "transport: Error while dialing dial unix /run/containerd/containerd.sock: connect: connection refused": unavailable`), engine.KindInternal},
 		{"the firewall cannot be set", "create network", said(internal, "Failed to Setup IP tables: Unable to enable SKIP DNAT rule:  (iptables failed: iptables --wait -t nat "+

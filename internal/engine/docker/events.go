@@ -141,7 +141,9 @@ func toEvent(message *dockerevents.Message) engine.Event {
 		Action: string(message.Action), ID: message.Actor.ID,
 	}
 	if event.Kind == engine.NetworkObject {
-		event.Name = message.Actor.Attributes["name"]
+		if message.Actor.Attributes["podId"] == "" { // Podman's are of the container, and do not say which network
+			event.Name = message.Actor.Attributes["name"]
+		}
 		return event
 	}
 	event.Labels = message.Actor.Attributes // which are the labels and a few of the engine's own, such as image and name
