@@ -417,6 +417,21 @@ func TestMonitor(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a look that fails is made again, though no comparison shows what it would have seen", func(t *testing.T) {
+		watching(t, func(r *rig, container string) {
+			for range 3 {
+				r.engine.FailNext("Container", &engine.Error{Kind: engine.KindTimeout, Op: "look up container", Err: context.DeadlineExceeded})
+			}
+			r.engine.Exit(container, 3)
+			r.must(r.engine.StartContainer(r.Context(), container)) // it runs, as is recorded
+			advance(5 * lookAgain)
+			c, err := r.engine.Container(r.Context(), container)
+			r.must(err)
+			if got := r.get("ws_1").Observed.Container.StartedAt; got == nil || !got.Equal(c.StartedAt) {
+				r.Errorf("recorded is a run from %v, and it runs from %v", got, c.StartedAt)
+			}
+		})
+	})
 	t.Run("an end that nobody could look at is found by the next comparison", func(t *testing.T) {
 		watching(t, func(r *rig, container string) {
 			r.must(r.engine.StopContainer(r.Context(), container, 0))
