@@ -211,25 +211,6 @@ func (db *DB) Describe(ctx context.Context) (string, error) {
 	return name + " " + version, nil
 }
 
-// Installation is the id of this database, made by whoever asks first.
-func (db *DB) Installation(ctx context.Context) (string, error) {
-	var id string
-	err := db.transact(ctx, func(tx *gorm.DB) error {
-		if err := db.lock(tx, lockInstallation); err != nil {
-			return err
-		}
-		if err := tx.Raw("SELECT id FROM installation").Scan(&id).Error; err != nil || id != "" {
-			return err
-		}
-		id = workspace.NewID("inst_")
-		return tx.Exec("INSERT INTO installation (id) VALUES (?)", id).Error
-	})
-	if err != nil {
-		return "", fmt.Errorf("read the installation's id: %w", err)
-	}
-	return id, nil
-}
-
 // Advisory locks of PostgreSQL, held to the end of a transaction. SQLite has one writer anyway.
 const (
 	lockInstallation = 0x61696331
