@@ -38,6 +38,14 @@ type Engine interface {
 	// id that it had when it last started: one that was made again under the same name has to be connected.
 	ConnectNetwork(ctx context.Context, networkID, containerID string) error
 
+	// CreateVolume makes a volume that nothing is in yet. One that has the name already is left as it is and given, with its own labels. Of calls that cross, all that
+	// succeed are given the same one.
+	CreateVolume(ctx context.Context, name string, labels Labels) (Volume, error)
+	// Volumes lists the volumes that carry all of the labels.
+	Volumes(ctx context.Context, labels Labels) ([]Volume, error)
+	// RemoveVolume removes a volume with what is in it; Conflict while a container uses it.
+	RemoveVolume(ctx context.Context, name string) error
+
 	// CreateContainer makes a container without starting it and returns its id. NotFound when the image is missing, and when the network is,
 	// which engines may find out only on the start; Conflict when the name is taken, Invalid when the engine refuses the spec.
 	CreateContainer(ctx context.Context, spec ContainerSpec) (string, error)
@@ -141,6 +149,12 @@ type Network struct {
 	Internal bool
 	Driver   string // "bridge" is what CreateNetwork asks for
 	Labels   Labels
+}
+
+// Volume is a named place of the engine's own for data, that exists.
+type Volume struct {
+	Name   string
+	Labels Labels
 }
 
 // Mount binds a directory of the engine's host into the container.
@@ -313,12 +327,13 @@ type Stats struct {
 	Pids                            int
 }
 
-// Labels are the labels of a container or network.
+// Labels are the labels of a container, network or volume.
 type Labels map[string]string
 
-// Our labels. Everything that we make carries all three.
+// Our labels. What we make for a workspace carries the first three; the mark of an installation has no workspace, and the database instead.
 const (
 	LabelManaged      = "io.aicli.managed"      // "true"
 	LabelInstallation = "io.aicli.installation" // which server's database knows the row
 	LabelWorkspace    = "io.aicli.workspace"    // the workspace's id
+	LabelDatabase     = "io.aicli.database"     // the identity of the database that the installation belongs to
 )

@@ -22,6 +22,7 @@ import (
 const (
 	lookLimit    = 20 * time.Second // lists and inspections, milliseconds each
 	networkLimit = 60 * time.Second // a network is made in 80 ms, and engines make one after another
+	volumeLimit  = 30 * time.Second // a directory is made or removed
 	createLimit  = 2 * time.Minute  // a container's root may have to be prepared on a slow disk
 	startLimit   = 2 * time.Minute  // as long as creating: mounts, network and first process
 	stopMargin   = 30 * time.Second // beyond the grace: the kill, and taking mounts and network down

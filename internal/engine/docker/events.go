@@ -124,15 +124,7 @@ func (s *stream) ended(err error) error {
 }
 
 func (s *stream) chosen(message *dockerevents.Message) bool {
-	if message.Type == dockerevents.NetworkEventType {
-		return true
-	}
-	for name, value := range s.labels {
-		if got, ok := message.Actor.Attributes[name]; !ok || got != value {
-			return false
-		}
-	}
-	return true
+	return message.Type == dockerevents.NetworkEventType || carries(message.Actor.Attributes, s.labels)
 }
 
 func toEvent(message *dockerevents.Message) engine.Event {

@@ -58,6 +58,7 @@ func Exercise(t *testing.T, newEngine func(*testing.T) engine.Engine, opts Exerc
 		exercisePull(run)
 	}
 	exerciseNetworks(run)
+	exerciseVolumes(run)
 	exerciseCreation(run)
 	exerciseRuns(run)
 	exerciseRemoval(run)
@@ -127,6 +128,7 @@ func (b *bench) clean() {
 	for _, n := range networks {
 		b.check(b.engine.RemoveNetwork(ctx, n.ID))
 	}
+	b.check(b.engine.RemoveVolume(ctx, b.prefix))
 }
 
 // check fails the subtest and goes on; must ends it.

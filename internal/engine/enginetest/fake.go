@@ -50,8 +50,9 @@ type Fake struct {
 	images     map[string]engine.Image // by reference
 	pullable   map[string]<-chan struct{}
 	occupied   []string
-	networks   map[string]*network   // by id
-	containers map[string]*container // by id
+	networks   map[string]*network      // by id
+	volumes    map[string]engine.Labels // by name
+	containers map[string]*container    // by id
 
 	streams map[*stream]struct{}
 	history []engine.Event
@@ -68,6 +69,7 @@ func New() *Fake {
 		images:     make(map[string]engine.Image),
 		pullable:   make(map[string]<-chan struct{}),
 		networks:   make(map[string]*network),
+		volumes:    make(map[string]engine.Labels),
 		containers: make(map[string]*container),
 		streams:    make(map[*stream]struct{}),
 	}
