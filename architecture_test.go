@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/hub":               {},
 	"internal/isolation":         {"internal/workspace", "internal/engine"},
 	"internal/lifecycle":         {"internal/workspace", "internal/task", "internal/engine", "internal/isolation"},
+	"internal/mark":              {"internal/engine"},
 	"internal/monitor":           {"internal/workspace", "internal/engine", "internal/hub", "internal/isolation"},
 	"internal/project":           {},
 	"internal/store":             {"internal/workspace", "internal/task", "migrations"},

@@ -33,6 +33,7 @@ import (
 	"github.com/aicli/aicli-web/internal/engine/docker"
 	"github.com/aicli/aicli-web/internal/isolation"
 	"github.com/aicli/aicli-web/internal/lifecycle"
+	"github.com/aicli/aicli-web/internal/mark"
 	"github.com/aicli/aicli-web/internal/monitor"
 	"github.com/aicli/aicli-web/internal/project"
 	"github.com/aicli/aicli-web/internal/store"
@@ -51,6 +52,7 @@ const (
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve the API and the explorer. The default."`
 	Token   tokenCommand   `cmd:"" help:"Print a bearer token."`
+	Adopt   adoptCommand   `cmd:"" help:"Take what the engine has of this installation over for this database, after a restore."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database up to date, as serve does by itself."`
 	Backup  backupCommand  `cmd:"" help:"Copy the database of SQLite to a file, also beside a running server."`
 	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema, for tools that make typed clients of it."`
@@ -241,7 +243,7 @@ func (d *doctorCommand) Run(h *host) error {
 	}
 	findings := doctor.Engine(h.ctx, e, h.config.DefaultImage, h.config.NetworkPool)
 	findings = append(findings, doctor.Mounts(h.ctx, e, func(c engine.Container) bool { return processOf(c).Visible() }),
-		databaseFinding(h.ctx, h.config.Database), explorerFinding())
+		databaseFinding(h.ctx, h.config.Database), markFinding(h.ctx, h.config.Database, e), explorerFinding())
 	if d.Orphans {
 		findings = append(findings, orphanFindings(h.ctx, h.config, e)...)
 	}
@@ -412,7 +414,11 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 			return nil, err
 		}
 	}
-	s.assemble(db, projects{root}, e, installation)
+	ours, err := mark.New(ctx, e, db, isolation.Installation(installation))
+	if err != nil {
+		return nil, err
+	}
+	s.assemble(db, projects{root}, mark.NewGate(e, ours.Check, log), installation)
 	if err := s.listen(ctx, db); err != nil {
 		return nil, err
 	}
@@ -437,8 +443,8 @@ func (s *server) settings(ctx context.Context, e engine.Engine) []store.Setting 
 	return all
 }
 
-// assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool.
-func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, installation string) {
+// assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool. All of them reach the engine through the gate.
+func (s *server) assemble(db *store.DB, projects projects, e *mark.Gate, installation string) {
 	s.service = workspace.NewService(db, projects, workspace.Config{
 		DefaultImage: s.config.DefaultImage, Images: s.config.AllowedImages, NetworkPool: s.config.NetworkPool, Workers: s.config.Workers, Log: s.log,
 	})
@@ -449,7 +455,7 @@ func (s *server) assemble(db *store.DB, projects projects, e engine.Engine, inst
 	})
 	s.service.Attach(s.pool)
 	s.monitor = monitor.New(monitor.Options{
-		Engine: e, Workspaces: s.service, Looker: life, Labels: isolation.Installation(installation),
+		Engine: e, Confirm: e.Confirm, Workspaces: s.service, Looker: life, Labels: isolation.Installation(installation),
 		Resync: s.config.Resync, OrphanGrace: s.config.OrphanGrace, Log: s.log,
 	})
 }

@@ -35,6 +35,10 @@ func Kinds() []Kind {
 	}
 }
 
+// ErrNotOurs is why nothing is asked of an engine whose things of this installation belong to another database. Its kind is unavailable: work waits for it.
+var ErrNotOurs = errors.New("what the engine has of this installation belongs to another database, which this one is a copy of or which is a copy of this one. " +
+	"Nothing of it is touched. To go on here, stop the other database's server and run aicli-web adopt")
+
 // Error is the failure of one call.
 type Error struct {
 	Kind    Kind

@@ -92,6 +92,8 @@ const refusedMost = 200
 // explain says what a failure of an engine means, and which field is at fault, where one is: otherwise stands where nothing better is known.
 func explain(err *engine.Error, otherwise string) (message string, field []string) {
 	switch {
+	case errors.Is(err, engine.ErrNotOurs):
+		return "The containers of this server belong to another copy of its database, so nothing of them is touched. Ask the server's operator to run aicli-web adopt; the work goes on by itself then.", nil
 	case len(err.Holders) > 0:
 		return held(err.Holders), nil
 	case err.Err == nil || !slices.Contains(worded, err.Kind):

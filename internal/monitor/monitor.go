@@ -67,6 +67,7 @@ const reconnect = time.Second
 // Options of a monitor. All are required.
 type Options struct {
 	Engine      engine.Engine
+	Confirm     func(context.Context) error // makes sure that what the engine has of this installation belongs to it, before it is looked at
 	Workspaces  Workspaces
 	Looker      Looker
 	Labels      engine.Labels // of all that belongs to this installation
@@ -120,7 +121,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 			m.lost(pingErr)
 		}
 		if ctx.Err() == nil { // a stream may end of itself, through a proxy that tires of it: the engine is not lost by that
-			if err.Error() != complaint { // it is said once, however long it lasts
+			if err.Error() != complaint && !errors.Is(err, engine.ErrNotOurs) { // it is said once, however long it lasts, and that by who has found it
 				complaint = err.Error()
 				m.Log.Warn("what happens at the engine cannot be followed, and is tried again", "error", err)
 			}
@@ -178,6 +179,9 @@ func (m *Monitor) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	info, err := m.ping(ctx, pingLimit)
+	if err == nil {
+		err = m.Confirm(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -255,7 +259,11 @@ func (m *Monitor) found(info engine.Info) {
 // lost keeps what is known of the engine's host. The engine's own words, which may name paths, stay in the log.
 func (m *Monitor) lost(err error) {
 	why := "The container engine does not answer. Check that it runs; work on containers goes on by itself when it is back."
-	if kind := engine.KindOf(err); kind != engine.KindUnavailable && kind != engine.KindTimeout && !errors.Is(err, context.Canceled) {
+	switch kind := engine.KindOf(err); {
+	case errors.Is(err, engine.ErrNotOurs):
+		why = "The containers of this installation belong to another database, which this server's is a copy of, or which is a copy of this server's. Nothing of them is touched. " +
+			"To go on here, stop the other database's server and run aicli-web adopt; work goes on by itself then."
+	case kind != engine.KindUnavailable && kind != engine.KindTimeout && !errors.Is(err, context.Canceled):
 		why = "The container engine answers with a fault. Look into its log and the server's; it is asked again every second."
 	}
 	m.Workspaces.RecordEngine(workspace.EngineHealth{Status: workspace.EngineUnavailable, Since: time.Now().UTC(), LastError: why})
@@ -300,8 +308,12 @@ func joined(have, next []engine.Event) []engine.Event {
 // newer is what was told last.
 func newer(_, next workspace.End) workspace.End { return next }
 
-// compare puts every workspace on the agenda whose record differs from what the engine lists: two calls, however many there are.
+// compare puts every workspace on the agenda whose record differs from what the engine lists: two calls, however many there are. What the engine has must still be
+// this installation's before anything is taken for an orphan.
 func (m *Monitor) compare(ctx context.Context) error {
+	if err := m.Confirm(ctx); err != nil {
+		return err
+	}
 	networks, err := m.Engine.Networks(ctx, m.Labels)
 	if err != nil {
 		return err

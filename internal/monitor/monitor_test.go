@@ -17,6 +17,7 @@ import (
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/engine/enginetest"
 	"github.com/aicli/aicli-web/internal/hub"
+	"github.com/aicli/aicli-web/internal/mark"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
@@ -229,7 +230,11 @@ func watchingThrough(t *testing.T, through func(*enginetest.Fake) engine.Engine,
 		fake := enginetest.New()
 		asked := through(fake)
 		d := &desk{engine: fake, asked: asked, all: map[string]workspace.Workspace{}, hub: hub.NewLatest[string](func(have, next workspace.Workspace) bool { return next.Version > have.Version })}
-		r := &rig{T: t, desk: d, monitor: New(Options{Engine: asked, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
+		confirm := func(context.Context) error { return nil }
+		if gate, ok := asked.(*mark.Gate); ok {
+			confirm = gate.Confirm
+		}
+		r := &rig{T: t, desk: d, monitor: New(Options{Engine: asked, Confirm: confirm, Workspaces: d, Looker: d, Labels: installation, Resync: resyncEvery, OrphanGrace: grace, Log: slog.New(slog.DiscardHandler)})}
 		_, err := fake.CreateNetwork(t.Context(), engine.NetworkSpec{Name: "aicli-1", Subnet: "10.213.0.0/28", Labels: labels("ws_1")})
 		r.must(err)
 		container, err := fake.CreateContainer(t.Context(), engine.ContainerSpec{Name: "aicli-1", Image: enginetest.BaseImage, Network: "aicli-1", Entrypoint: []string{"sleep", "infinity"}, Labels: labels("ws_1"), HealthCheck: &engine.HealthCheck{Test: []string{"CMD", "check"}, Retries: 2}})

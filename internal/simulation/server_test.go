@@ -198,7 +198,7 @@ func (w *world) serve() *server {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	watching := monitor.New(monitor.Options{
-		Engine: s.line, Workspaces: s, Looker: life, Labels: isolation.Installation(installation), Resync: resync, OrphanGrace: orphanGrace, Log: log,
+		Engine: s.line, Confirm: func(context.Context) error { return nil }, Workspaces: s, Looker: life, Labels: isolation.Installation(installation), Resync: resync, OrphanGrace: orphanGrace, Log: log,
 	})
 	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, watching.Run} {
 		s.ended.Go(func() {

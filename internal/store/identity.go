@@ -72,24 +72,16 @@ func (db *DB) Installation(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// AtHome reports whether this database is the installation's home. A copy is not, until somebody settles there.
-func (db *DB) AtHome(ctx context.Context) (bool, error) {
-	identity, err := db.Identity(ctx)
-	if err != nil {
-		return false, err
-	}
-	var home string
+// Home is the identity of the database that the installation belongs to, as this one knows; empty when it has not been asked for the installation yet. In a copy it is
+// the original's.
+func (db *DB) Home(ctx context.Context) (home string, err error) {
 	err = db.read.WithContext(ctx).Raw("SELECT home FROM installation").Scan(&home).Error
-	return home == identity, wrap("read which database the installation belongs to", err)
+	return home, wrap("read which database the installation belongs to", err)
 }
 
-// Settle makes this database the installation's home.
-func (db *DB) Settle(ctx context.Context) error {
-	identity, err := db.Identity(ctx)
-	if err != nil {
-		return err
-	}
+// Settle writes down the database that the installation belongs to.
+func (db *DB) Settle(ctx context.Context, home string) error {
 	return db.transact(ctx, func(tx *gorm.DB) error {
-		return wrap("settle the installation", tx.Exec("UPDATE installation SET home = ?", identity).Error)
+		return wrap("write which database the installation belongs to", tx.Exec("UPDATE installation SET home = ?", home).Error)
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
-// TestACopyOfADatabaseIsAnother: it has the installation's id, and neither the identity nor the home, until somebody settles there.
+// TestACopyOfADatabaseIsAnother: it has the installation's id and its home, which is the original, until somebody settles in the copy.
 func TestACopyOfADatabaseIsAnother(t *testing.T) {
 	copies := map[string]struct {
 		dialect store.Dialect
@@ -36,17 +36,17 @@ func TestACopyOfADatabaseIsAnother(t *testing.T) {
 			}
 			copied := storetest.OpenAt(t, c.dialect, c.make(t, dsn))
 			got := known(t, copied)
-			if got.installation != original.installation || got.identity == original.identity || got.home || !original.home {
+			if got.installation != original.installation || got.identity == original.identity || got.home != original.identity || original.home != original.identity {
 				t.Errorf("the copy is %+v, of %+v", got, original)
 			}
 			again := storetest.OpenAt(t, c.dialect, dsn)
 			if got := known(t, again); got != original {
 				t.Errorf("opened again it is %+v, was %+v", got, original)
 			}
-			if err := copied.Settle(t.Context()); err != nil {
+			if err := copied.Settle(t.Context(), got.identity); err != nil {
 				t.Fatal(err)
 			}
-			if got := known(t, copied); !got.home {
+			if got := known(t, copied); got.home != got.identity {
 				t.Error("the copy is not at home once it has settled")
 			}
 			if got := known(t, again); got != original {
@@ -58,8 +58,7 @@ func TestACopyOfADatabaseIsAnother(t *testing.T) {
 
 // identity is what a database says of itself.
 type identity struct {
-	installation, identity string
-	home                   bool
+	installation, identity, home string
 }
 
 func known(t *testing.T, db *store.DB) (i identity) {
@@ -71,7 +70,7 @@ func known(t *testing.T, db *store.DB) (i identity) {
 	if i.identity, err = db.Identity(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if i.home, err = db.AtHome(t.Context()); err != nil {
+	if i.home, err = db.Home(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return i
@@ -180,10 +179,10 @@ func TestAnInstallationOfAnOlderVersionIsAtHome(t *testing.T) {
 		if err := db.Exec(t.Context(), "INSERT INTO installation (id) VALUES ('inst_old')"); err != nil {
 			t.Fatal(err)
 		}
-		if home, err := db.AtHome(t.Context()); err != nil || home {
-			t.Errorf("before it is asked for: %t, %v", home, err)
+		if home, err := db.Home(t.Context()); err != nil || home != "" {
+			t.Errorf("before it is asked for: %q, %v", home, err)
 		}
-		if got := known(t, db); got.installation != "inst_old" || !got.home {
+		if got := known(t, db); got.installation != "inst_old" || got.home != got.identity {
 			t.Errorf("it is %+v", got)
 		}
 	})
