@@ -418,6 +418,7 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (_ *server, er
 	if err != nil {
 		return nil, err
 	}
+	log.Info("what the engine has of this installation is marked by a volume", "volume", ours.Name())
 	s.assemble(db, projects{root}, mark.NewGate(e, ours.Check, log), installation)
 	if err := s.listen(ctx, db); err != nil {
 		return nil, err

@@ -82,7 +82,12 @@ func clearEngine(ctx context.Context, e engine.Engine, installation string) erro
 	if err != nil || listErr != nil {
 		return errors.Join(err, listErr)
 	}
-	return each(ctx, len(networks), atOnce, func(ctx context.Context, i int) error { return e.RemoveNetwork(ctx, networks[i].ID) })
+	err = each(ctx, len(networks), atOnce, func(ctx context.Context, i int) error { return e.RemoveNetwork(ctx, networks[i].ID) })
+	volumes, listErr := e.Volumes(ctx, labels)
+	for _, v := range volumes {
+		err = errors.Join(err, e.RemoveVolume(ctx, v.Name))
+	}
+	return errors.Join(err, listErr)
 }
 
 // enforced is what the engine holds one container of an installation to.

@@ -14,7 +14,10 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 work=$(mktemp -d)
 
 cleanup() {
+  local mark
+  mark=$(docker logs "$container" 2>&1 | grep -o 'aicli-inst_[0-9a-z]*' | head -n 1) || true
   docker rm -f -v "$container" >/dev/null 2>&1 || true
+  if [ -n "$mark" ]; then docker volume rm "$mark" >/dev/null 2>&1 || true; fi
   # Every image made on top of the base has its label too. One round removes the leaves, the next what they stood on.
   local ids round
   for round in 1 2 3; do

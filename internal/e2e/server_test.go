@@ -66,6 +66,7 @@ type home struct {
 	data   string
 	engine engine.Engine
 	made   sync.Map // ids of workspaces, for the end
+	marks  sync.Map // names of volumes, for the end
 }
 
 var pools atomic.Int32 // one for each home: they run beside one another
@@ -114,7 +115,7 @@ func newHomeOn(t *testing.T, host string, env ...string) *home {
 	return h
 }
 
-// clean removes what a test that failed has left.
+// clean removes what a test that failed has left, and the mark, which a server leaves. An engine of the test's own may be gone by then.
 func (h *home) clean() {
 	h.made.Range(func(id, _ any) bool {
 		containers, networks := h.left(id.(string))
@@ -127,7 +128,17 @@ func (h *home) clean() {
 		}
 		return true
 	})
+	h.marks.Range(func(volume, _ any) bool {
+		_ = h.engine.RemoveVolume(context.Background(), volume.(string))
+		return true
+	})
 }
+
+// volumeName is what the log names the mark by.
+var volumeName = regexp.MustCompile(`aicli-inst_\w+`)
+
+// mark is the name of the volume that a server has made its mark, or of the one that it has found.
+func (s *server) mark() string { return volumeName.FindString(s.log.String()) }
 
 // left is what the engine has of a workspace.
 func (h *home) left(id string) ([]engine.Summary, []engine.Network) {
@@ -229,6 +240,9 @@ func (h *home) startIn(out, in *os.File) *server {
 	h.Cleanup(func() {
 		if !s.ended {
 			s.stop()
+		}
+		if volume := s.mark(); volume != "" {
+			h.marks.Store(volume, true)
 		}
 		if h.Failed() {
 			h.Logf("the server's log ends with\n%s", tail(s.log.String(), 60))

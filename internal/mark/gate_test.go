@@ -40,9 +40,7 @@ var errForeign = &engine.Error{Kind: engine.KindUnavailable, Op: "read the mark"
 func TestNothingPassesAShutGate(t *testing.T) {
 	g := newGated()
 	g.say(errForeign)
-	all := reflect.TypeFor[engine.Engine]()
-	for i := range all.NumMethod() {
-		method := all.Method(i)
+	for method := range reflect.TypeFor[engine.Engine]().Methods() {
 		if method.Name == "Close" {
 			continue
 		}
@@ -52,7 +50,7 @@ func TestNothingPassesAShutGate(t *testing.T) {
 				args = append(args, reflect.Zero(method.Type.In(in)))
 			}
 			results := reflect.ValueOf(g.Gate).MethodByName(method.Name).Call(args)
-			err, _ := results[len(results)-1].Interface().(error)
+			err, _ := reflect.TypeAssert[error](results[len(results)-1])
 			if !engine.Is(err, engine.KindUnavailable) || asked == "after" && !errors.Is(err, engine.ErrNotOurs) {
 				t.Errorf("%s, %s the mark was read: %v", method.Name, asked, err)
 			}

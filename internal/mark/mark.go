@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/aicli/aicli-web/internal/engine"
@@ -120,10 +121,8 @@ const unknown = "unknown"
 
 // make makes the mark for this database unless it is there, and says whose it is.
 func (m *Mark) make(ctx context.Context) (owner string, err error) {
-	labels := engine.Labels{engine.LabelDatabase: m.identity}
-	for name, value := range m.labels {
-		labels[name] = value
-	}
+	labels := maps.Clone(m.labels)
+	labels[engine.LabelDatabase] = m.identity
 	made, err := m.engine.CreateVolume(ctx, m.name, labels)
 	return ownerOf(made), err
 }
