@@ -73,7 +73,6 @@ func (h *home) has(what string, ids ...string) {
 
 // TestACopyOfTheDatabaseTouchesNothing until it adopts what the original has made, which then touches nothing.
 func TestACopyOfTheDatabaseTouchesNothing(t *testing.T) {
-	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, h *home) {
 		h.env = append(h.env, "AICLI_RESYNC_INTERVAL=1s", "AICLI_ORPHAN_GRACE=5s")
 		s := h.start()

@@ -134,12 +134,6 @@ func (h *home) clean() {
 	})
 }
 
-// volumeName is what the log names the mark by.
-var volumeName = regexp.MustCompile(`aicli-inst_\w+`)
-
-// mark is the name of the volume that a server has made its mark, or of the one that it has found.
-func (s *server) mark() string { return volumeName.FindString(s.log.String()) }
-
 // left is what the engine has of a workspace.
 func (h *home) left(id string) ([]engine.Summary, []engine.Network) {
 	h.Helper()
@@ -286,6 +280,12 @@ func tail(text string, n int) string {
 	lines := strings.Split(text, "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
+
+// volumeName is what the log names the mark by.
+var volumeName = regexp.MustCompile(`aicli-inst_\w+`)
+
+// mark is the name of the volume that a server has made its mark, or of the one that it has found.
+func (s *server) mark() string { return volumeName.FindString(s.log.String()) }
 
 // stop asks the process to end, and expects it to end well.
 func (s *server) stop() {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -190,5 +191,13 @@ func TestManyHoldersAreNotAllNamed(t *testing.T) {
 	}
 	if said := held(names); !strings.Contains(said, "97 more") || len(said) > 2*refusedMost {
 		t.Errorf("got %q", said)
+	}
+}
+
+// TestAnEngineThatIsNotOursIsWaitedFor, and is not said to be out of reach.
+func TestAnEngineThatIsNotOursIsWaitedFor(t *testing.T) {
+	failure, class := Classify(&engine.Error{Kind: engine.KindUnavailable, Op: "stop container", Err: fmt.Errorf("read the mark: %w", engine.ErrNotOurs)})
+	if class != task.Wait || failure.Code != string(workspace.EngineUnreachable) || !strings.Contains(failure.Message, "aicli-web adopt") {
+		t.Errorf("got %+v, %v", failure, class)
 	}
 }
