@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -77,10 +78,10 @@ func TestACopyOfTheDatabaseTouchesNothing(t *testing.T) {
 		h.env = append(h.env, "AICLI_RESYNC_INTERVAL=1s", "AICLI_ORPHAN_GRACE=5s")
 		s := h.start()
 		ann := s.as("ann")
-		first := ann.must("create", map[string]any{"name": "first", "wait": "PT30S"}).Workspace.ID
+		first := ann.running("first")
 		copied, s := h.copied(s, "AICLI_RESYNC_INTERVAL=1s", "AICLI_ORPHAN_GRACE=1s")
 		ann = s.as("ann")
-		later := ann.must("create", map[string]any{"name": "later", "wait": "PT30S"}).Workspace.ID // which the copy does not know of
+		later := ann.running("later") // which the copy does not know of
 
 		beside := copied.start()
 		bob := beside.as("ann")
@@ -119,22 +120,20 @@ func TestACopyOfTheDatabaseTouchesNothing(t *testing.T) {
 		s.stop()
 		copied.expect(0, "(2 containers, 2 networks) belonged to another database", "adopt")
 		copied.expect(0, "belonged to this database already", "adopt")
-		waitUntil(t, func() bool {
-			containers, networks := h.left(first)
-			return len(containers)+len(networks) == 0
-		})
 		bob.done(first)
+		copied.nothingLeft(first)
 		copied.expect(0, "belongs to this database", "doctor")
 		waitUntil(t, func() bool { // it is told as an orphan by now, and was announced
 			containers, networks := h.left(later)
 			return len(containers)+len(networks) == 0
 		})
-		ours := bob.must("create", map[string]any{"name": "ours", "wait": "PT30S"}).Workspace.ID
+		ours := bob.running("ours")
 
 		back := h.start()
 		back.as("ann").refused()
 		copied.has("beside the original", ours)
-		bob.must("delete", map[string]any{"id": ours, "wait": "PT30S"})
+		bob.must("delete", map[string]any{"id": ours})
+		bob.done(ours)
 		copied.nothingLeft(ours)
 		back.as("ann").refused()
 	})
@@ -170,8 +169,42 @@ func (c *client) task(id string) (t taskNow) {
 	return data.Task
 }
 
+// running makes a workspace and waits until it runs.
+func (c *client) running(name string) (id string) {
+	c.Helper()
+	id = c.must("create", map[string]any{"name": name}).Workspace.ID
+	c.status(id).until("ACTIVE")
+	return id
+}
+
 // done waits until a workspace is gone.
 func (c *client) done(id string) {
 	c.Helper()
 	waitUntil(c.T, func() bool { return c.workspace(id) == nil })
+}
+
+// TestTheMarkOutlivesTheEngine: engines may tell the labels of what they have made in another way once they were started again.
+func TestTheMarkOutlivesTheEngine(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	h := newHomeOn(t, d.host(), "AICLI_RESYNC_INTERVAL=1s")
+	s := h.start()
+	ann := s.as("ann")
+	id := ann.running("kept")
+	before := h.marked(s)
+	d.kill()
+	d.start()
+	waitUntil(t, func() bool {
+		w := ann.workspace(id)
+		return w.Status == "ACTIVE" && w.Container != nil && w.Container.State == "RUNNING"
+	})
+	if after := h.marked(s); !maps.Equal(after, before) {
+		t.Errorf("the mark is %v, was %v", after, before)
+	}
+	h.expect(0, "belongs to this database", "doctor")
+	ann.must("delete", map[string]any{"id": id})
+	ann.done(id)
+	if strings.Contains(s.log.String(), "the engine is left alone") {
+		t.Error("the server was refused")
+	}
 }

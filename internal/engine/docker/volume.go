@@ -3,16 +3,23 @@ package docker
 import (
 	"context"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/aicli/aicli-web/internal/engine"
 )
 
-// CreateVolume makes a volume, or gives the one that has the name.
+// CreateVolume makes a volume, or gives the one that has the name. One that exists is inspected: asked to make it, Docker 20.10 gives it without its labels
+// once it was started again.
 func (e *Engine) CreateVolume(ctx context.Context, name string, labels engine.Labels) (engine.Volume, error) {
 	var made engine.Volume
 	err := e.callOn(ctx, volumeLimit, "create volume", name, func(ctx context.Context) error {
-		said, err := e.api.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: labels})
+		said, err := e.api.VolumeInspect(ctx, name)
+		if errdefs.IsNotFound(err) {
+			if _, err = e.api.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: labels}); err == nil {
+				said, err = e.api.VolumeInspect(ctx, name)
+			}
+		}
 		made = engine.Volume{Name: said.Name, Labels: said.Labels}
 		return err
 	})
