@@ -19,8 +19,11 @@ func (p Process) Begun() (begun, known bool) {
 		return false, false
 	}
 	own, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid))
-	if err != nil || len(own) == 0 { // it is ending
+	if err != nil {
 		return false, false
+	}
+	if len(own) == 0 { // it is just becoming another program, or it has ended
+		return false, !p.ended() && p.Visible()
 	}
 	for child := range strings.FieldsSeq(string(children)) {
 		pid, err := strconv.Atoi(child)
@@ -33,4 +36,14 @@ func (p Process) Begun() (begun, known bool) {
 		}
 	}
 	return false, p.Visible()
+}
+
+// ended reports whether the process is none any more, though it may still be listed.
+func (p Process) ended() bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+	if err != nil {
+		return true
+	}
+	state := text[bytes.LastIndexByte(text, ')')+1:] // behind the name of the program, which may have any sign in it
+	return bytes.HasPrefix(state, []byte(" Z")) || bytes.HasPrefix(state, []byte(" X"))
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -67,5 +69,45 @@ func TestBegun(t *testing.T) {
 		if begun, known := p.Begun(); begun || known {
 			t.Errorf("%s: begun %v, known %v", name, begun, known)
 		}
+	}
+}
+
+// TestBegunOfWhatBecomesAnotherProgram has a process become one program after another. Each time it has no command line for a moment, and has not ended.
+func TestBegunOfWhatBecomesAnotherProgram(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "again")
+	if err := os.WriteFile(script, []byte(`[ "$1" -gt 0 ] || { read -r line; exit 0; }; exec sh "$0" $(($1 - 1))`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", script, "50")
+	ends, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := Process{Container: "/", Pid: cmd.Process.Pid}
+	last := func() bool {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid))
+		return err != nil || strings.HasSuffix(string(line), "\x000\x00")
+	}
+	for !last() {
+		if begun, known := p.Begun(); begun || !known {
+			t.Fatalf("while it becomes another program: begun %v, known %v", begun, known)
+		}
+	}
+	if err := ends.Close(); err != nil {
+		t.Error(err)
+	}
+	for late := time.Now().Add(time.Minute); !p.ended(); runtime.Gosched() { // it is not waited for yet
+		if time.Now().After(late) {
+			t.Fatal("it never ended")
+		}
+	}
+	if begun, known := p.Begun(); begun || known {
+		t.Errorf("when it has ended: begun %v, known %v", begun, known)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
