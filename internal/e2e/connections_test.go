@@ -136,13 +136,20 @@ func (p *toxiproxy) end(proxy string, f fault) {
 	p.must(http.MethodDelete, "/proxies/"+proxy+"/toxics/fault", nil, nil)
 }
 
-// reachable has the engine's socket answer at a TCP address too, since Toxiproxy knows no others.
-func reachable(t *testing.T) string {
+// engineSocket is where the engine listens.
+func engineSocket(t *testing.T) string {
 	t.Helper()
 	socket, isSocket := strings.CutPrefix(cmp.Or(os.Getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"), "unix://")
 	if !isSocket {
 		t.Fatal("The engine is not at a socket of this machine. Unset DOCKER_HOST.")
 	}
+	return socket
+}
+
+// reachable has the engine's socket answer at a TCP address too, since Toxiproxy knows no others.
+func reachable(t *testing.T) string {
+	t.Helper()
+	socket := engineSocket(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
