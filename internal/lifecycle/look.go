@@ -18,8 +18,9 @@ import (
 // events that ask for a look.
 func (l *Lifecycle) Look(ctx context.Context, id string, events []engine.Event) error {
 	if at, working := l.working.Load(id); working {
-		if slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind == engine.NetworkObject && e.Action == "destroy" }) {
-			at.(*atomic.Bool).Store(true) //nolint:forcetypeassert // see run
+		lost, noted := at.(*atomic.Bool)
+		if noted && slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind == engine.NetworkObject && e.Action == "destroy" }) {
+			lost.Store(true)
 		}
 		return nil
 	}
@@ -58,11 +59,9 @@ func (l *Lifecycle) lookAfter(ctx context.Context, id string, h handles) (s seen
 		return s, err
 	}
 	defer leave()
-	whole := false
-	if at, working := l.working.LoadAndDelete(id); working {
-		whole = at.(*atomic.Bool).Load() //nolint:forcetypeassert // see run
-	}
-	return l.see(ctx, id, h, whole)
+	at, _ := l.working.LoadAndDelete(id)
+	lost, noted := at.(*atomic.Bool)
+	return l.see(ctx, id, h, noted && lost.Load())
 }
 
 // see observes and records, and does so again when another server has recorded something since. The caller's turn it is.
