@@ -67,30 +67,35 @@ func (r *raw) makeOne(ctx context.Context, w workspace.Workspace) error {
 	return r.engine.StartContainer(ctx, container)
 }
 
-// clearEngine removes all that the engine has of an installation, also after ctx has ended.
+// clearEngine removes all that the engine has of an installation, also after ctx has ended. What cannot be removed keeps nothing else from that.
 func clearEngine(ctx context.Context, e engine.Engine, installation string) error {
-	const atOnce = 8 // more does not make the engine faster
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	labels := isolation.Installation(installation)
 	containers, err := e.Containers(ctx, labels)
 	if err != nil {
 		return err
 	}
-	err = each(ctx, len(containers), atOnce, func(ctx context.Context, i int) error { return e.RemoveContainer(ctx, containers[i].ID) })
+	err = clearEach(ctx, len(containers), func(ctx context.Context, i int) error { return e.RemoveContainer(ctx, containers[i].ID) })
 	networks, listErr := e.Networks(ctx, labels)
-	if err != nil || listErr != nil {
-		return errors.Join(err, listErr)
-	}
-	err = each(ctx, len(networks), atOnce, func(ctx context.Context, i int) error { return e.RemoveNetwork(ctx, networks[i].ID) })
+	err = errors.Join(err, listErr, clearEach(ctx, len(networks), func(ctx context.Context, i int) error { return e.RemoveNetwork(ctx, networks[i].ID) }))
 	volumes, listErr := e.Volumes(ctx, labels)
-	for _, v := range volumes {
-		err = errors.Join(err, e.RemoveVolume(ctx, v.Name))
-	}
-	return errors.Join(err, listErr)
+	return errors.Join(err, listErr, clearEach(ctx, len(volumes), func(ctx context.Context, i int) error { return e.RemoveVolume(ctx, volumes[i].Name) }))
 }
 
-// enforced is what the engine holds one container of an installation to.
+// clearEach removes n things, within a bound that grows with how many there are.
+func clearEach(ctx context.Context, n int, remove func(ctx context.Context, i int) error) error {
+	const atOnce = 8 // more does not make the engine faster
+	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(n)*perWorkspace)
+	defer cancel()
+	failed := make([]error, n)
+	err := each(ctx, n, atOnce, func(ctx context.Context, i int) error {
+		failed[i] = remove(ctx, i)
+		return nil
+	})
+	return errors.Join(err, errors.Join(failed...))
+}
+
+// enforced is what the engine holds one container of an installation to, whatever its project is.
 func enforced(ctx context.Context, e engine.Engine, installation string) (engine.Enforced, error) {
 	list, err := e.Containers(ctx, isolation.Installation(installation))
 	if err != nil {
@@ -100,5 +105,8 @@ func enforced(ctx context.Context, e engine.Engine, installation string) (engine
 		return engine.Enforced{}, fmt.Errorf("the engine has no container of %s", installation)
 	}
 	c, err := e.Container(ctx, list[0].ID)
+	for i := range c.Enforced.Mounts {
+		c.Enforced.Mounts[i].Source = "" // each has its own project
+	}
 	return c.Enforced, err
 }
