@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/aicli/aicli-web/internal/project"
@@ -15,14 +16,14 @@ import (
 const (
 	// owner is whose workspaces they are.
 	owner = "bench"
-	// trial is how many containers are made to find out how many at once are best, warmUp how many before.
-	trial  = 32
+	// warmUp is how many are made at once before anything is measured: the first are slower.
 	warmUp = 4
-	// Of each, blocks of blockSize are made by turns: 100 in all.
-	blocks    = 4
-	blockSize = 25
-	// mostTime bounds the server's time, as a multiple of the engine's alone.
-	mostTime = 1.35
+	// singles is how many turns there are of one workspace at a time, of which each side makes two in each.
+	singles = 10
+	// throng is how many are asked for at once. Each side makes as many twice.
+	throng = 50
+	// mostTime bounds the server's time, as a multiple of the bare client's.
+	mostTime = 1.05
 )
 
 // containers compares the time in which workspaces are created and started through the API with the time in which the same is made
@@ -34,10 +35,6 @@ func (b *bench) containers(ctx context.Context) (results []result, err error) {
 	}
 	direct := &raw{engine: b.engine, projects: root, installation: workspace.NewID("inst_")}
 	defer func() { err = errors.Join(err, clearEngine(ctx, b.engine, direct.installation), root.Close()) }()
-	best, err := b.bestAtOnce(ctx, direct)
-	if err != nil {
-		return nil, err
-	}
 	made, err := b.databases.create(ctx, store.Postgres)
 	if err != nil {
 		return nil, err
@@ -47,7 +44,18 @@ func (b *bench) containers(ctx context.Context) (results []result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.stop(), clearEngine(ctx, b.engine, s.installation)) }()
-	ours, peer, err := b.makeByTurns(ctx, s, direct, best)
+	t := &making{bench: b, server: s, direct: direct}
+	if t.workers, err = s.workers(ctx); err != nil {
+		return nil, err
+	}
+	var before, one, all sides
+	err = t.turns(ctx, 1, warmUp, &before)
+	if err == nil {
+		err = t.turns(ctx, singles, 1, &one)
+	}
+	if err == nil {
+		err = t.turns(ctx, 1, throng, &all)
+	}
 	if err == nil {
 		err = b.sameOnBothSides(ctx, s.installation, direct.installation)
 	}
@@ -57,53 +65,66 @@ func (b *bench) containers(ctx context.Context) (results []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ratio := ours.Seconds() / peer.Seconds()
-	return []result{{
-		name: fmt.Sprintf("%d workspaces made and started", blocks*blockSize), database: made.dialect, ours: fmt.Sprintf("%.1f s", ours.Seconds()),
-		peer: fmt.Sprintf("engine alone, %d at once, %.1f s", best, peer.Seconds()), ratio: fmt.Sprintf("%.2f", ratio),
-		bound: fmt.Sprintf("≤ %g", mostTime), verdict: verdict(ratio <= mostTime),
-	}}, nil
+	return []result{
+		one.row(made.dialect, "a workspace made and started, one at a time", "bare client"),
+		all.row(made.dialect, fmt.Sprintf("%d workspaces made and started at once", throng), fmt.Sprintf("bare client, %d at once", t.workers)),
+	}, nil
 }
 
-// bestAtOnce finds out how many containers at once the engine makes fastest.
-func (b *bench) bestAtOnce(ctx context.Context, direct *raw) (best int, err error) {
-	var least time.Duration
-	_, err = direct.make(ctx, warmUp, warmUp)
-	if err := errors.Join(err, clearEngine(ctx, b.engine, direct.installation)); err != nil {
-		return 0, err
-	}
-	for _, n := range []int{1, 4, 8, 16} {
-		took, makeErr := direct.make(ctx, trial, n)
-		if err := errors.Join(makeErr, clearEngine(ctx, b.engine, direct.installation)); err != nil {
-			return 0, err
-		}
-		b.progress.Info("a trial of the engine alone", "containers", trial, "at_once", n, "took", took)
-		if best == 0 || took < least {
-			best, least = n, took
-		}
-	}
-	return best, nil
+// making is what is needed to have the server and a bare client make the same.
+type making struct {
+	*bench
+
+	server  *server
+	direct  *raw
+	workers int // of the server
 }
 
-// makeByTurns lets the engine alone and the server make blocks of containers by turns, each twice after the first, so that what
-// changes meanwhile, such as how much there is already, meets both alike.
-func (b *bench) makeByTurns(ctx context.Context, s *server, direct *raw, best int) (ours, peer time.Duration, err error) {
-	for i := range 2 * blocks {
-		var took time.Duration
-		if alone := i%4 == 0 || i%4 == 3; alone {
-			took, err = direct.make(ctx, blockSize, best)
-			peer += took
-			b.progress.Info("the engine alone", "containers", blockSize, "took", took)
-		} else {
-			took, err = s.make(ctx, blockSize)
-			ours += took
-			b.progress.Info("the server", "workspaces", blockSize, "took", took)
+// sides are how long the server and the bare client took, the mean of each turn.
+type sides struct{ ours, peer []time.Duration }
+
+// turns measures n turns. In each the server makes as many workspaces at once as it is told, the bare client the same twice, and the server again, so that
+// what changes meanwhile, such as how much there is already, meets both alike. The bare client has as many calls under way as the server has workers: an
+// engine that is asked for all at once makes them no faster, and keeps some of them waiting for more than a minute.
+func (m *making) turns(ctx context.Context, n, atOnce int, into *sides) error {
+	for range n {
+		var ours, peer time.Duration
+		for _, alone := range []bool{false, true, true, false} {
+			took, err := m.make(ctx, alone, atOnce)
+			if err != nil {
+				return err
+			}
+			m.progress.Info("made and started", "at_once", atOnce, "by_a_bare_client", alone, "took", took)
+			if alone {
+				peer += took
+			} else {
+				ours += took
+			}
 		}
-		if err != nil {
-			return 0, 0, err
-		}
+		into.ours, into.peer = append(into.ours, ours/2), append(into.peer, peer/2)
 	}
-	return ours, peer, nil
+	return nil
+}
+
+func (m *making) make(ctx context.Context, alone bool, atOnce int) (time.Duration, error) {
+	if alone {
+		return m.direct.make(ctx, atOnce, m.workers)
+	}
+	return m.server.makeAtOnce(ctx, atOnce)
+}
+
+// row compares the two turn by turn: a machine that becomes slower meanwhile makes both slower.
+func (s sides) row(dialect store.Dialect, name, peer string) result {
+	ratios := make([]float64, len(s.ours))
+	for i := range ratios {
+		ratios[i] = s.ours[i].Seconds() / s.peer[i].Seconds()
+	}
+	slices.Sort(ratios)
+	ratio := (ratios[(len(ratios)-1)/2] + ratios[len(ratios)/2]) / 2
+	return result{
+		name: name, database: dialect, ours: fmt.Sprintf("%.2f s", median(s.ours).Seconds()), peer: fmt.Sprintf("%s, %.2f s", peer, median(s.peer).Seconds()),
+		ratio: fmt.Sprintf("%.3f", ratio), bound: fmt.Sprintf("≤ %g", mostTime), verdict: verdict(ratio <= mostTime),
+	}
 }
 
 // sameOnBothSides refuses a comparison of different things.

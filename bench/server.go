@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -181,6 +182,35 @@ func (c *client) make(ctx context.Context, n int) (time.Duration, error) {
 	return time.Since(began), err
 }
 
+// makeAtOnce asks for n workspaces at once and waits until all are ACTIVE. It says how long that took. A request waits for its outcome by itself, as long as
+// it may; of those that take longer it is asked how far they are.
+func (c *client) makeAtOnce(ctx context.Context, n int) (time.Duration, error) {
+	first := c.names
+	c.names += n
+	var late atomic.Bool
+	began := time.Now()
+	err := each(ctx, n, n, func(ctx context.Context, i int) error {
+		_, status, err := c.outcome(ctx, "create", map[string]any{"name": fmt.Sprint("bench ", first+i), "wait": "PT30S"})
+		if err == nil && status != "ACTIVE" {
+			late.Store(true)
+		}
+		return err
+	})
+	if err == nil && late.Load() {
+		err = c.until(ctx, "ACTIVE", c.names)
+	}
+	return time.Since(began), err
+}
+
+// workers is how many tasks the server runs at once.
+func (c *client) workers(ctx context.Context) (int, error) {
+	var data struct {
+		Server struct{ Queue struct{ Workers int } }
+	}
+	err := c.ask(ctx, &data, `{ server { queue { workers } } }`, nil)
+	return data.Server.Queue.Workers, err
+}
+
 // clear deletes all workspaces through the API, whatever they are at, and waits until they are gone.
 func (c *client) clear(ctx context.Context) error {
 	for {
@@ -211,19 +241,25 @@ func (c *client) mutate(ctx context.Context, verb string, input map[string]any) 
 
 // change is mutate with the id of the workspace.
 func (c *client) change(ctx context.Context, verb string, input map[string]any) (id string, err error) {
+	id, _, err = c.outcome(ctx, verb, input)
+	return id, err
+}
+
+// outcome is change with the status of the workspace.
+func (c *client) outcome(ctx context.Context, verb string, input map[string]any) (id, status string, err error) {
 	var data struct {
 		Result struct {
-			Workspace  struct{ ID string }
+			Workspace  struct{ ID, Status string }
 			UserErrors []struct{ Message string }
 		}
 	}
-	query := fmt.Sprintf("mutation($input: %s%sWorkspaceInput!) { result: %sWorkspace(input: $input) { workspace { id } userErrors { message } } }",
+	query := fmt.Sprintf("mutation($input: %s%sWorkspaceInput!) { result: %sWorkspace(input: $input) { workspace { id status } userErrors { message } } }",
 		strings.ToUpper(verb[:1]), verb[1:], verb)
 	err = c.ask(ctx, &data, query, map[string]any{"input": input})
 	if err == nil && len(data.Result.UserErrors) > 0 {
 		err = fmt.Errorf("%s %v: %s", verb, input, data.Result.UserErrors[0].Message)
 	}
-	return data.Result.Workspace.ID, err
+	return data.Result.Workspace.ID, data.Result.Workspace.Status, err
 }
 
 // perWorkspace is far more than an engine takes that is slow: one on two cores was seen to make one container a second.
