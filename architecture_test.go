@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/monitor":           {"internal/workspace", "internal/engine", "internal/hub", "internal/isolation"},
 	"internal/project":           {},
 	"internal/store":             {"internal/workspace", "internal/task", "migrations"},
-	"internal/store/storetest":   {"internal/store", "internal/workspace"},
+	"internal/store/storetest":   {"internal/store", "internal/workspace", "internal/task"},
 	"internal/task":              {},
 	"internal/transport":         {"graph", "internal/auth", "web"},
 	"internal/workspace":         {"internal/task", "internal/hub"},

@@ -48,6 +48,8 @@ type Config struct {
 	NetworkPool    netip.Prefix  // AICLI_NETWORK_POOL: IPv4, masked
 	Resync         time.Duration // AICLI_RESYNC_INTERVAL: between two comparisons of all workspaces with the engine
 	OrphanGrace    time.Duration // AICLI_ORPHAN_GRACE: how long what no workspace knows of is left on the engine
+	EventsFor      time.Duration // AICLI_EVENTS_FOR: how long the event log is kept
+	EventsMost     int           // AICLI_EVENTS_MOST: how many events it has at most
 	LogLevel       slog.Level    // AICLI_LOG_LEVEL
 	LogFormat      string        // AICLI_LOG_FORMAT: LogText or LogJSON
 	ShutdownGrace  time.Duration // AICLI_SHUTDOWN_GRACE: how long running work may go on after a stop is asked for

@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 		Addr: "127.0.0.1:8080", DataDir: "data", Database: Database{Dialect: SQLite, DSN: "data/aicli.db"}, ProjectsRoot: "data/projects",
 		Sockets:      Sockets{Most: 4096, Unsigned: 256, PerUser: 256, PerAddress: 1024, UserOperations: 2048},
 		DefaultImage: "alpine:latest", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), LogLevel: slog.LevelInfo,
-		Resync: 30 * time.Second, OrphanGrace: 10 * time.Minute, LogFormat: LogText, ShutdownGrace: 20 * time.Second,
+		Resync: 30 * time.Second, OrphanGrace: 10 * time.Minute, EventsFor: 7 * 24 * time.Hour, EventsMost: 100_000, LogFormat: LogText, ShutdownGrace: 20 * time.Second,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("have %+v\nwant %+v", c, want)
@@ -81,6 +81,8 @@ func TestAccepted(t *testing.T) {
 		{"AICLI_LOG_FORMAT", "json", func(c Config) any { return c.LogFormat }, LogJSON},
 		{"AICLI_RESYNC_INTERVAL", "1s", func(c Config) any { return c.Resync }, time.Second},
 		{"AICLI_ORPHAN_GRACE", "0s", func(c Config) any { return c.OrphanGrace }, time.Duration(0)},
+		{"AICLI_EVENTS_FOR", "1m", func(c Config) any { return c.EventsFor }, time.Minute},
+		{"AICLI_EVENTS_MOST", "1", func(c Config) any { return c.EventsMost }, 1},
 		{"AICLI_SHUTDOWN_GRACE", "0s", func(c Config) any { return c.ShutdownGrace }, time.Duration(0)},
 		{"AICLI_SHUTDOWN_GRACE", "1m30s", func(c Config) any { return c.ShutdownGrace }, 90 * time.Second},
 	} {
@@ -122,6 +124,8 @@ func TestRefused(t *testing.T) {
 		"AICLI_LOG_FORMAT":      {"xml", "JSON"},
 		"AICLI_RESYNC_INTERVAL": {"30", "999ms", "61m", "often"},
 		"AICLI_ORPHAN_GRACE":    {"10", "-1s", "721h", "late"},
+		"AICLI_EVENTS_FOR":      {"7", "59s", "721h", "long"},
+		"AICLI_EVENTS_MOST":     {"0", "-1", "10000001", "all"},
 		"AICLI_SHUTDOWN_GRACE":  {"20", "-1s", "11m", "soon"},
 	} {
 		for _, value := range values {

@@ -28,7 +28,9 @@ const (
 	graceMax   = 10 * time.Minute // whoever supervises the server kills it long before
 	// orphanGraceMax is a month: longer means never.
 	orphanGraceMax = 720 * time.Hour
-	socketsMax     = 1_000_000 // more file descriptors than a process gets
+	eventsForMax   = 720 * time.Hour
+	eventsMax      = 10_000_000 // some ten gigabytes
+	socketsMax     = 1_000_000  // more file descriptors than a process gets
 	poolBitsMin    = 8
 	poolBitsMax    = 28   // the subnet of one workspace
 	pathMax        = 4096 // bytes: what Linux takes
@@ -45,7 +47,7 @@ func below(name string) func(*Config) string {
 }
 
 // variables is the table, never changed. A default may be made from the fields of the rows above it.
-var variables = slices.Concat(serverVariables(), socketVariables(), workVariables())
+var variables = slices.Concat(serverVariables(), socketVariables(), workVariables(), logVariables())
 
 func serverVariables() []variable {
 	return []variable{
@@ -178,6 +180,33 @@ func workVariables() []variable {
 			show: func(c Config) string { return c.OrphanGrace.String() },
 		},
 		{
+			name: "AICLI_SHUTDOWN_GRACE", help: "How long running work may go on after a stop is asked for, before it is cut and put back.",
+			accepts: "a duration from 0s to 10m, for example 20s",
+			shown:   "20s", fallback: literal("20s"),
+			set:  func(c *Config, v string) error { return assign(&c.ShutdownGrace, v, span(0, graceMax)) },
+			show: func(c Config) string { return c.ShutdownGrace.String() },
+		},
+	}
+}
+
+// logVariables are those of the event log, and of the server's own.
+func logVariables() []variable {
+	return []variable{
+		{
+			name: "AICLI_EVENTS_FOR", help: "How long the event log is kept, so that streams can be resumed.",
+			accepts: "a duration from 1m to 720h, for example 168h",
+			shown:   "168h", fallback: literal("168h"),
+			set:  func(c *Config, v string) error { return assign(&c.EventsFor, v, span(time.Minute, eventsForMax)) },
+			show: func(c Config) string { return c.EventsFor.String() },
+		},
+		{
+			name: "AICLI_EVENTS_MOST", help: "How many events the log has at most; the oldest go first.",
+			accepts: fmt.Sprintf("a whole number from 1 to %d", eventsMax),
+			shown:   "100000", fallback: literal("100000"),
+			set:  func(c *Config, v string) error { return assign(&c.EventsMost, v, count(eventsMax)) },
+			show: func(c Config) string { return strconv.Itoa(c.EventsMost) },
+		},
+		{
 			name: "AICLI_LOG_LEVEL", help: "What is logged: this and what is graver.",
 			accepts: "debug, info, warn or error",
 			shown:   "info", fallback: literal("info"),
@@ -190,13 +219,6 @@ func workVariables() []variable {
 			shown:   "text", fallback: literal(LogText),
 			set:  func(c *Config, v string) error { return assign(&c.LogFormat, v, parseFormat) },
 			show: func(c Config) string { return c.LogFormat },
-		},
-		{
-			name: "AICLI_SHUTDOWN_GRACE", help: "How long running work may go on after a stop is asked for, before it is cut and put back.",
-			accepts: "a duration from 0s to 10m, for example 20s",
-			shown:   "20s", fallback: literal("20s"),
-			set:  func(c *Config, v string) error { return assign(&c.ShutdownGrace, v, span(0, graceMax)) },
-			show: func(c Config) string { return c.ShutdownGrace.String() },
 		},
 	}
 }

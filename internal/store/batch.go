@@ -52,7 +52,10 @@ func (db *DB) CreateBatch(ctx context.Context, b workspace.Batch, items []worksp
 			rows[i] = toItemRow(item)
 			rows[i].Revision = b.Revision
 		}
-		return later(tx).CreateInBatches(rows, rowsAtOnce).Error
+		if err := later(tx).CreateInBatches(rows, rowsAtOnce).Error; err != nil {
+			return err
+		}
+		return db.writeBatchEvents(tx, b)
 	})
 	return b, wrap("create a batch", err)
 }
@@ -197,8 +200,11 @@ func (db *DB) EndItem(ctx context.Context, item workspace.BatchItem) (b workspac
 		if err != nil {
 			return err
 		}
-		b, _, err = db.settleOne(tx, item.BatchID, ends{begins: &item}, now)
-		return err
+		var moved bool
+		if b, moved, err = db.settleOne(tx, item.BatchID, ends{begins: &item}, now); err != nil || !moved {
+			return err
+		}
+		return db.writeBatchEvents(tx, b)
 	})
 	return b, wrap("end an item of a batch", err)
 }
@@ -217,7 +223,10 @@ func (db *DB) CancelBatch(ctx context.Context, id string) (b workspace.Batch, er
 			return err
 		}
 		b.Cancel = true
-		return writeBatch(tx, &b, now)
+		if err := writeBatch(tx, &b, now); err != nil {
+			return err
+		}
+		return db.writeBatchEvents(tx, b)
 	})
 	return b, wrap("cancel a batch", err)
 }

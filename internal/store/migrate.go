@@ -33,6 +33,9 @@ func (db *DB) Migrate(ctx context.Context) (steps int, err error) {
 	if err == nil {
 		err = db.checkColumns(ctx)
 	}
+	if err == nil {
+		err = db.fillLog(ctx)
+	}
 	if err != nil {
 		return steps, fmt.Errorf("migrate the database: %w", err)
 	}

@@ -40,12 +40,20 @@ func optional[R, V any](name string, value func(R) *V) column[R] {
 	}}
 }
 
+// namesOf is the names of columns, as a list.
+func namesOf[R any](columns []column[R]) string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.name
+	}
+	return strings.Join(all, ", ")
+}
+
 // rewrite writes some columns of rows that exist, all by one statement. guard is one more condition on a row and on v, what is written over it; changed is
 // the failure where one does not hold. An upsert would do the same, but enters each row in the indexes to see that it is there.
 func rewrite[R any](db *DB, tx *gorm.DB, table string, columns []column[R], rows []R, guard string, changed error) error {
-	names, set := make([]string, len(columns)), make([]string, 0, len(columns))
-	for i, c := range columns {
-		names[i] = c.name
+	set := make([]string, 0, len(columns))
+	for _, c := range columns {
 		if c.name != "id" {
 			set = append(set, c.name+" = v."+c.name)
 		}
@@ -54,7 +62,7 @@ func rewrite[R any](db *DB, tx *gorm.DB, table string, columns []column[R], rows
 	if err != nil {
 		return err
 	}
-	return db.exactly(tx, len(rows), changed, "WITH v ("+strings.Join(names, ", ")+") AS ("+values+") UPDATE "+table+" SET "+
+	return db.exactly(tx, len(rows), changed, "WITH v ("+namesOf(columns)+") AS ("+values+") UPDATE "+table+" SET "+
 		strings.Join(set, ", ")+" FROM v WHERE "+table+".id = v.id"+guard, args...)
 }
 

@@ -24,15 +24,19 @@ const (
 func (db *DB) Claim(ctx context.Context, holder string, slots task.Slots, lease time.Duration) ([]task.Task, error) {
 	var rows []taskRow
 	parts, args := db.shares(slots)
-	// One statement, so one transaction, and one trip to the database.
-	err := db.write.WithContext(ctx).Raw(`WITH `+parts+`,
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		if err := tx.Raw(`WITH `+parts+`,
 			shared AS (SELECT id, turn, busy + ROW_NUMBER() OVER (PARTITION BY owner_id ORDER BY turn, id) AS share FROM candidates),
 			picked AS (SELECT id FROM shared ORDER BY share, turn, id LIMIT `+strconv.Itoa(slots.Free)+`)
 		UPDATE tasks SET status = 'RUNNING', attempt = attempt + 1, step = '', progress = NULL, started_at = COALESCE(started_at, ?),
 			revision = revision + 1, lease_holder = ?, lease_token = lease_token + 1, lease_until = ?
 		WHERE id IN (SELECT id FROM picked) AND `+waitingTasks+` RETURNING *`,
-		append(args, db.now(0), holder, db.now(lease))...).Scan(&rows).Error
-	slices.SortFunc(rows, func(a, b taskRow) int { return cmp.Or(cmp.Compare(a.Turn, b.Turn), strings.Compare(a.ID, b.ID)) })
+			append(args, db.now(0), holder, db.now(lease))...).Scan(&rows).Error; err != nil {
+			return err
+		}
+		slices.SortFunc(rows, func(a, b taskRow) int { return cmp.Or(cmp.Compare(a.Turn, b.Turn), strings.Compare(a.ID, b.ID)) })
+		return db.writeTaskEvents(tx, toTasks(rows))
+	})
 	return toTasks(rows), wrap("claim tasks", err)
 }
 
@@ -97,13 +101,17 @@ const (
 	reclaimedAtOnce = 100
 )
 
-// Report writes what a running task is doing. It is one statement, so that a server which stands still never holds a task's row and not its
-// workspace's.
+// Report writes what a running task is doing. How far a step is, in per cent, is in no event.
 func (db *DB) Report(ctx context.Context, lease task.Lease, step string, progress *float64) (task.Task, error) {
 	var rows []taskRow
-	err := db.write.WithContext(ctx).Raw(`UPDATE tasks SET step = ?, progress = ?, revision = revision + 1
-		WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING *`,
-		step, progress, lease.TaskID, lease.Holder, lease.Token).Scan(&rows).Error
+	err := db.transact(ctx, func(tx *gorm.DB) error {
+		if err := tx.Raw(`UPDATE tasks SET step = ?, progress = ?, revision = revision + 1
+			WHERE id = ? AND status = 'RUNNING' AND lease_holder = ? AND lease_token = ? RETURNING *`,
+			step, progress, lease.TaskID, lease.Holder, lease.Token).Scan(&rows).Error; err != nil || progress != nil {
+			return err
+		}
+		return db.writeTaskEvents(tx, toTasks(rows))
+	})
 	switch {
 	case err != nil:
 		return task.Task{}, wrap("report progress", err)

@@ -52,7 +52,10 @@ func (db *DB) Create(ctx context.Context, w workspace.Workspace, pool netip.Pref
 		if err := db.writeTasks(tx, tasks, map[string]int{w.OwnerID: live}); err != nil {
 			return err
 		}
-		return db.checkOverlap(tx, d.Workspace)
+		if err := db.checkOverlap(tx, d.Workspace); err != nil {
+			return err
+		}
+		return db.writeEvents(tx, d.Events(tasks)...)
 	})
 	return ch, wrap("create a workspace", nameTaken(err))
 }
@@ -89,10 +92,11 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	changes := make([]workspace.Change, len(drafts))
 	var tasks []task.Task
 	var changed []*workspace.Draft
+	var events []workspace.Event
 	for i, d := range drafts {
 		differs, written := d.Seal()
 		if differs {
-			changed = append(changed, d)
+			changed, events = append(changed, d), append(events, d.Events(written)...)
 		}
 		tasks = append(tasks, written...)
 		changes[i] = workspace.Change{Workspace: d.Workspace, Tasks: written, Differs: differs, Waiting: d.Waiting(), Removed: d.Removed}
@@ -112,7 +116,13 @@ func (db *DB) save(tx *gorm.DB, drafts ...*workspace.Draft) ([]workspace.Change,
 	if len(batches) > 0 {
 		changes[0].Batches = batches
 	}
-	return changes, db.saveWorkspaces(tx, changed)
+	if err := db.saveWorkspaces(tx, changed); err != nil {
+		return nil, err
+	}
+	for _, b := range batches {
+		events = append(events, workspace.BatchEvent(b))
+	}
+	return changes, db.writeEvents(tx, events...)
 }
 
 // saveWorkspaces writes the rows of workspaces that have changed, all by one statement.
@@ -185,7 +195,13 @@ func (db *DB) MoveSubnet(ctx context.Context, id string, pool netip.Prefix, take
 		w.Subnet = subnetOf(*slot).String()
 		w.Version, w.UpdatedAt = w.Version+1, now
 		ch = workspace.Change{Workspace: w, Differs: true}
-		return later(tx).Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error
+		if err := later(tx).Exec("UPDATE workspaces SET version = ?, updated_at = ? WHERE id = ?", w.Version, toMicros(w.UpdatedAt), id).Error; err != nil {
+			return err
+		}
+		return db.writeEvents(tx, workspace.Event{
+			Type: workspace.EventUpdated, OwnerID: w.OwnerID, WorkspaceID: w.ID, Workspace: &w, Actor: workspace.ActorReconciler,
+			Message: "The workspace has other addresses, since its own are in use outside this server.",
+		})
 	})
 	return ch, wrap("move a workspace to another subnet", err)
 }

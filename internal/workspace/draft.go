@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -44,6 +45,7 @@ type Draft struct {
 	Once      Once        // the key to commit with the change
 	Item      *BatchItem  // the item of a batch that it is made for, as it is from now on
 
+	actor    string   // who or what causes the change, for its event; empty: nobody in particular
 	requeued []string // ids of live tasks that go to the end of their owner's line
 	now      time.Time
 	before   Workspace
@@ -59,6 +61,9 @@ func NewDraft(w Workspace, live []task.Task, now time.Time) *Draft {
 	return d
 }
 
+// CausedBy notes who or what causes the change. The first cause is told.
+func (d *Draft) CausedBy(actor string) { d.actor = cmp.Or(d.actor, actor) }
+
 // Now is the instant of the change.
 func (d *Draft) Now() time.Time { return d.now }
 
@@ -71,6 +76,7 @@ func (d *Draft) Enqueue(typ task.Type, by string, params task.Params) task.Task 
 	}
 	d.Workspace.Failure = nil
 	d.Live = append(d.Live, t)
+	d.CausedBy(by)
 	return t
 }
 
@@ -105,6 +111,7 @@ func (d *Draft) Supersede(t task.Task) {
 func (d *Draft) Finish(taskID string, o task.Outcome) {
 	for i := range d.Live {
 		if d.Live[i].ID == taskID {
+			d.CausedBy(ActorOf(d.Live[i]))
 			d.finish(i, o)
 			return
 		}
@@ -120,6 +127,7 @@ func (d *Draft) GiveBack(taskID string) {
 	if t == nil {
 		return
 	}
+	d.CausedBy(ActorReconciler)
 	o := task.Outcome{Status: task.Queued, Unburned: true}
 	if t.Params.Lost++; t.Params.Lost >= lostMost {
 		o = task.Outcome{Status: task.Failed, Failure: &task.Failure{
@@ -202,6 +210,7 @@ type Request struct {
 // Ask applies a decision that is no refusal, and says which task does what was asked for; nil where none is needed. cut are the
 // tasks that run and are pointless now.
 func (d *Draft) Ask(decision Decision, r Request) (doing *task.Task, cut []string) {
+	d.CausedBy(r.By)
 	w := &d.Workspace
 	if r.Verb != task.Sync && r.At.After(w.AskedAt) {
 		w.AskedAt = r.At

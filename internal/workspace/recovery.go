@@ -88,6 +88,7 @@ func (e Exit) String() string {
 
 // Observe takes in what the engine was seen to have, and notes how the container ended, if it did since.
 func (d *Draft) Observe(seen Observed) error {
+	d.CausedBy(ActorEngine)
 	w := &d.Workspace
 	if seen.Serial != w.Observed.Serial {
 		return ErrStale

@@ -157,7 +157,7 @@ func reasonOf(w Workspace, live []task.Task, now time.Time) *string {
 		if w.Observed.State() == ContainerPaused {
 			why = "The container was paused outside this server. Start it to let it go on, or stop it."
 		}
-	case Pending, Starting, Stopping, Deleting:
+	case Pending, Starting, Stopping, Deleting, Deleted:
 		why = whyNotYet(w, live)
 	}
 	if why == "" {

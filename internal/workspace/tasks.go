@@ -18,6 +18,7 @@ func (s *Service) CancelTask(ctx context.Context, actor Actor, id string) (task.
 		if now := find(d.Live, func(live task.Task) bool { return live.ID == id }); now != nil {
 			t = *now
 		}
+		d.CausedBy(actor.ID)
 		return d.Cancel(id)
 	})
 	if err != nil {

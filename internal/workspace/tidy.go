@@ -12,6 +12,9 @@ const (
 	endedMost = 100_000
 	// batchesFor is how long batches are kept, of which an owner may start a bounded number a day.
 	batchesFor = 7 * 24 * time.Hour
+	// eventsFor and eventsMost are of the event log, which whoever starts the server may bound otherwise.
+	eventsFor  = 7 * 24 * time.Hour
+	eventsMost = 100_000
 	// tidyEvery is how often the rest is deleted, tidyAtOnce how much in one transaction: others write between them.
 	tidyEvery  = 10 * time.Minute
 	tidyAtOnce = 1000
@@ -40,6 +43,7 @@ func (s *Service) tidy(ctx context.Context) error {
 		inPieces(tidyAtOnce, func(n int) (int, error) { return s.store.Prune(ctx, endedFor, endedMost, n) }),
 		inPieces(batchesAtOnce, func(n int) (int, error) { return s.store.PruneBatches(ctx, batchesFor, n) }),
 		inPieces(tidyAtOnce, func(n int) (int, error) { return s.store.PruneKeys(ctx, KeysFor, n) }),
+		inPieces(tidyAtOnce, func(n int) (int, error) { return s.store.PruneEvents(ctx, s.config.EventsFor, s.config.EventsMost, n) }),
 	)
 }
 

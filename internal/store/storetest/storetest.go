@@ -17,6 +17,12 @@ import (
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
+// Alone is a database that listens to no other servers. In a bubble of synctest that would keep time from passing: it waits for the network.
+type Alone struct{ *store.DB }
+
+// Shared is part of workspace.Store.
+func (Alone) Shared() bool { return false }
+
 // EachDialect runs a test on a database of each dialect.
 func EachDialect(t *testing.T, test func(t *testing.T, db *store.DB)) {
 	for _, dialect := range []store.Dialect{store.SQLite, store.Postgres} {
