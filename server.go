@@ -447,6 +447,7 @@ func (s *server) settings(ctx context.Context, e engine.Engine) []store.Setting 
 // assemble joins what changes workspaces. The pool takes its tasks from the service, and the service wakes the pool. All of them reach the engine through the gate.
 func (s *server) assemble(db *store.DB, projects projects, e *mark.Gate, installation string) {
 	s.service = workspace.NewService(db, projects, workspace.Config{
+		EventsFor: s.config.EventsFor, EventsMost: s.config.EventsMost,
 		DefaultImage: s.config.DefaultImage, Images: s.config.AllowedImages, NetworkPool: s.config.NetworkPool, Workers: s.config.Workers, Log: s.log,
 	})
 	life := lifecycle.New(e, s.service, projects, installation, s.log)
@@ -579,15 +580,14 @@ func (s *server) run(ctx context.Context) error {
 	serving := start(s.edge.Run, failed)
 	tidying := start(s.service.KeepTidy, failed)
 	batching := start(s.service.RunBatches, failed)
-	following := start(s.service.RunFollowing, failed)
-	telling := start(s.service.RunNotices, failed)
+	feeding := start(s.service.RunFeed, failed)
 	select {
 	case <-ctx.Done():
 	case <-failed:
 	}
 	s.log.Info("stopping")
 	s.stopping.Store(true)
-	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end(), following.end(), telling.end())
+	err := errors.Join(batching.end(), working.end(), serving.end(), tidying.end(), watching.end(), feeding.end())
 	s.service.Close()
 	return err
 }

@@ -119,7 +119,7 @@ func work(ctx context.Context, service *workspace.Service, queue task.Queue, han
 	service.Attach(w.pool)
 	ctx, w.stop = context.WithCancel(ctx)
 	w.ended.Go(func() { _ = w.pool.Run(ctx) }) // neither has an error to give
-	w.ended.Go(func() { _ = service.RunNotices(ctx) })
+	w.ended.Go(func() { _ = service.RunFeed(ctx) })
 	return w
 }
 

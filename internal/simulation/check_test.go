@@ -9,6 +9,7 @@ import (
 
 	"github.com/aicli/aicli-web/internal/engine"
 	"github.com/aicli/aicli-web/internal/isolation"
+	"github.com/aicli/aicli-web/internal/store/storetest"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
@@ -24,6 +25,27 @@ func (w *world) check() {
 	w.checkOrder(live)
 	w.checkEnds(live)
 	w.checkBatches()
+	w.checkLog()
+}
+
+// checkLog holds that the event log tells the same as the rows: its order after each step, and what it comes to now and then.
+func (w *world) checkLog() {
+	if w.replay == nil {
+		w.replay = storetest.NewReplay()
+	}
+	if err := w.replay.Read(w.Context(), w.eyes); err != nil {
+		w.Fatal(err)
+	}
+	if w.n(10) > 0 {
+		return
+	}
+	differs, err := w.replay.Differs(w.Context(), w.eyes)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, what := range differs {
+		w.Error(what)
+	}
 }
 
 func (w *world) liveTasks() []task.Task {

@@ -15,6 +15,7 @@ import (
 	"github.com/aicli/aicli-web/internal/lifecycle"
 	"github.com/aicli/aicli-web/internal/monitor"
 	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
@@ -184,7 +185,7 @@ func (w *world) serve() *server {
 	log := slog.New(slog.DiscardHandler)
 	s := &server{db: db, line: &line{Engine: w.fake, chance: &w.chance, faults: &w.faults, slow: w.slow}}
 	s.line.stall, s.line.late = s.stall, w.lateNetwork
-	s.Service = workspace.NewService(db, projects{}, workspace.Config{DefaultImage: image, NetworkPool: netip.MustParsePrefix("10.213.0.0/20"), Log: log})
+	s.Service = workspace.NewService(storetest.Alone{DB: db}, projects{}, workspace.Config{DefaultImage: image, NetworkPool: netip.MustParsePrefix("10.213.0.0/20"), Log: log})
 	life := lifecycle.New(s.line, desk{s}, projects{}, installation, log)
 	s.life = life
 	handlers := life.Handlers()
@@ -200,7 +201,7 @@ func (w *world) serve() *server {
 	watching := monitor.New(monitor.Options{
 		Engine: s.line, Confirm: func(context.Context) error { return nil }, Workspaces: s, Looker: life, Labels: isolation.Installation(installation), Resync: resync, OrphanGrace: orphanGrace, Log: log,
 	})
-	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, watching.Run} {
+	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, s.RunFeed, watching.Run} {
 		s.ended.Go(func() {
 			if err := run(ctx); err != nil {
 				w.Error(err)

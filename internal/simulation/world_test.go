@@ -39,7 +39,8 @@ type world struct {
 	chance
 	dialect store.Dialect
 	dsn     string
-	eyes    *store.DB // that nobody cuts off
+	eyes    *store.DB         // that nobody cuts off
+	replay  *storetest.Replay // of the event log, through them
 	fake    *enginetest.Fake
 	faults  atomic.Int32
 	slow    time.Duration // half of what a call of the engine takes at most

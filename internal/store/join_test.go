@@ -44,7 +44,7 @@ func TestServersOnOneDatabaseAgree(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	ready := make(chan struct{}, 2)
-	listen := func() { ended <- first.Listen(ctx, func() { ready <- struct{}{} }, func([]string) {}) }
+	listen := func() { ended <- first.Listen(ctx, func() { ready <- struct{}{} }, func() {}) }
 	go listen()
 	<-ready
 	joins(other, "another AICLI_NETWORK_POOL")

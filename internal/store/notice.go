@@ -3,39 +3,28 @@ package store
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const (
-	channel = "aicli"
-	// noticeMost bounds the ids of one notice: PostgreSQL takes 8,000 bytes, and an id has about 32.
-	noticeMost = 200
-)
+// channel is what servers tell each other on that there is more in the event log. A notice carries the name of its server alone.
+const channel = "aicli"
 
 // Shared reports whether other servers may be on this database.
 func (db *DB) Shared() bool { return db.dialect == Postgres }
 
-// Notify tells the other servers on this database that what has these ids was changed.
-func (db *DB) Notify(ctx context.Context, ids []string) error {
+// Notify tells the other servers on this database that there is more in the event log.
+func (db *DB) Notify(ctx context.Context) error {
 	if !db.Shared() {
 		return nil
 	}
-	for len(ids) > 0 {
-		n := min(len(ids), noticeMost)
-		if err := db.write.WithContext(ctx).Exec("SELECT pg_notify(?, ?)", channel, db.name+" "+strings.Join(ids[:n], " ")).Error; err != nil {
-			return wrap("tell other servers", err)
-		}
-		ids = ids[n:]
-	}
-	return nil
+	return wrap("tell other servers", db.write.WithContext(ctx).Exec("SELECT pg_notify(?, ?)", channel, db.name).Error)
 }
 
 // Listen hears what other servers say, until ctx ends, which is no error, or the connection is lost. ready is called once nothing that is
 // said from now on is missed.
-func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)) (err error) {
+func (db *DB) Listen(ctx context.Context, ready, heard func()) (err error) {
 	if !db.Shared() {
 		<-ctx.Done()
 		return nil
@@ -60,8 +49,8 @@ func (db *DB) Listen(ctx context.Context, ready func(), heard func(ids []string)
 		if err != nil {
 			return wrap("listen to other servers", err)
 		}
-		if from, ids, _ := strings.Cut(n.Payload, " "); from != db.name {
-			heard(strings.Fields(ids))
+		if n.Payload != db.name {
+			heard()
 		}
 	}
 }

@@ -163,7 +163,7 @@ func (s *Service) commitBatch(ctx context.Context, b Batch, items []BatchItem, k
 	}
 	b, err := s.store.CreateBatch(ctx, b, items, batchBounds, key)
 	if err == nil {
-		s.publishBatches(b)
+		s.logged()
 	}
 	return b, err
 }
@@ -214,7 +214,7 @@ func (s *Service) CancelBatch(ctx context.Context, actor Actor, id string) (Batc
 	if err != nil {
 		return Batch{}, err
 	}
-	s.publishBatches(b) // so that what waits is cancelled: see halt
+	s.logged() // so that what waits is cancelled: see halt
 	return b, nil
 }
 

@@ -51,7 +51,7 @@ func onPlant(t *testing.T, name string, workers int, test func(*plant)) {
 // start has a server work on the database, until the function that it returns is called.
 func (p *plant) start(workers int) (stop func()) {
 	log := slog.New(slog.DiscardHandler)
-	p.Service = workspace.NewService(p.db, &paths{}, workspace.Config{DefaultImage: "alpine", NetworkPool: subnets, Workers: workers, Log: log})
+	p.Service = workspace.NewService(storetest.Alone{DB: p.db}, &paths{}, workspace.Config{DefaultImage: "alpine", NetworkPool: subnets, Workers: workers, Log: log})
 	handlers := make(map[task.Type]task.Handler)
 	for _, typ := range task.Types() {
 		handlers[typ] = p.handle
@@ -67,7 +67,7 @@ func (p *plant) start(workers int) (stop func()) {
 	p.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context) error{pool.Run, p.RunBatches, p.RunFollowing} {
+	for _, run := range []func(context.Context) error{pool.Run, p.RunBatches, p.RunFeed} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
 				p.Error(err)

@@ -121,9 +121,9 @@ func (s *Service) beginItem(ctx context.Context, b Batch, item BatchItem) (owner
 		return nil
 	})
 	if CodeOf(err) == NotFound { // it was deleted since
-		now, err := s.store.EndItem(ctx, missing(item))
+		_, err := s.store.EndItem(ctx, missing(item))
 		if err == nil {
-			s.publishBatches(now)
+			s.logged()
 		}
 		return "", err
 	}

@@ -36,7 +36,22 @@ func service(t *testing.T) (*workspace.Service, *store.DB, *paths) {
 	s := workspace.NewService(db, p, workspace.Config{DefaultImage: "alpine", NetworkPool: netip.MustParsePrefix("10.213.0.0/16"), Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(s.Close)
 	s.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
+	feed(t, s)
 	return s, db, p
+}
+
+// feed has a service read its event log until the end of the test.
+func feed(t *testing.T, s *workspace.Service) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.RunFeed(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // finish runs the one task that is due, to an outcome.

@@ -17,8 +17,7 @@ func (s *Service) Claim(ctx context.Context, holder string, slots task.Slots, le
 	}
 	claimed, err := s.store.Claim(ctx, holder, slots, lease)
 	if len(claimed) > 0 {
-		s.publishTasks(claimed)
-		s.queueMoved()
+		s.logged()
 	}
 	return claimed, err
 }
@@ -28,11 +27,13 @@ func (s *Service) Extend(ctx context.Context, leases []task.Lease, lease time.Du
 	return s.store.Extend(ctx, leases, lease)
 }
 
-// Report writes what a running task is doing.
+// Report writes what a running task is doing. How far a step is, in per cent, is told here alone, since it is no event.
 func (s *Service) Report(ctx context.Context, lease task.Lease, step string, progress *float64) error {
 	t, err := s.store.Report(ctx, lease, step, progress)
-	if err == nil {
-		s.publishTasks([]task.Task{t})
+	if err == nil && progress != nil {
+		s.tasks.Publish(t.ID, t)
+	} else if err == nil {
+		s.logged()
 	}
 	return err
 }
@@ -47,7 +48,7 @@ func (s *Service) StopBy(ctx context.Context, lease task.Lease, grace time.Durat
 func (s *Service) Finish(ctx context.Context, lease task.Lease, o task.Outcome) error {
 	ch, err := s.store.Finish(ctx, lease, o)
 	if err == nil {
-		s.publish(ch)
+		s.committed(ch)
 	}
 	return err
 }
@@ -57,7 +58,7 @@ func (s *Service) Reclaim(ctx context.Context) (int, error) {
 	changes, err := s.store.Reclaim(ctx)
 	back := 0
 	for _, ch := range changes {
-		s.publish(ch)
+		s.committed(ch)
 		back += len(ch.Tasks)
 	}
 	return back, err

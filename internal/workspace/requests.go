@@ -84,7 +84,7 @@ func (s *Service) insert(ctx context.Context, actor Actor, in CreateInput, deadl
 	if err != nil {
 		return Result{}, err
 	}
-	s.publish(ch)
+	s.committed(ch)
 	return result(ch, &doing), nil
 }
 
@@ -277,6 +277,7 @@ func (s *Service) updateOwn(ctx context.Context, actor Actor, id string, change 
 		if !actor.sees(d.Workspace.OwnerID) {
 			return errNotFound("workspace", "input", "id")
 		}
+		d.CausedBy(actor.ID)
 		return change(d)
 	})
 	if e, ok := err.(*Error); ok && e.Code == NotFound && e.Field == nil { //nolint:errorlint // the store's own, unwrapped

@@ -70,7 +70,7 @@ func (w *work) serve(t *testing.T, name, dsn string) *workspace.Service {
 	s.RecordEngine(workspace.EngineHealth{Status: workspace.EngineHealthy})
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, s.RunNotices} {
+	for _, run := range []func(context.Context) error{pool.Run, s.RunBatches, s.RunFeed} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Error(err)

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -48,11 +49,13 @@ type Config struct {
 	DefaultImage string
 	Images       ImageRules
 	NetworkPool  netip.Prefix
-	Workers      int // of the pool, by which a batch knows how many items to have under way
+	Workers      int           // of the pool, by which a batch knows how many items to have under way
+	EventsFor    time.Duration // how long the event log is kept; zero: a week
+	EventsMost   int           // and how many events it has at most; zero: 100,000
 	Log          *slog.Logger
 }
 
-// Service is what can be asked about workspaces. Every change goes through commit: first the database, then the hubs.
+// Service is what can be asked about workspaces. Every change is committed with its events; whoever waits for it is told by the feed.
 type Service struct {
 	store    Store
 	projects Projects
@@ -64,7 +67,9 @@ type Service struct {
 	batches    *hub.Latest[string, Batch]
 	batchWake  chan struct{}
 	moved      chan struct{} // holds a token when the queue has moved since it was looked at
-	notices    *notices
+	feed       *feed
+	stopped    chan struct{} // closed by Close
+	stopping   sync.Once
 	engines    *hub.Latest[struct{}, EngineHealth]
 	engine     atomic.Pointer[EngineHealth]
 	unwritten  sync.Map // ids of workspaces of which something that was seen waits to be written
@@ -80,6 +85,7 @@ func (nobody) Recheck([]string)        {}
 
 // NewService makes a service. Its tasks wait until Attach was called and the engine was found.
 func NewService(store Store, projects Projects, config Config) *Service {
+	config.EventsFor, config.EventsMost = cmp.Or(config.EventsFor, eventsFor), cmp.Or(config.EventsMost, eventsMost)
 	s := &Service{
 		store: store, projects: projects, config: config,
 		workspaces: hub.NewLatest[string](func(have, next Change) bool { return next.Workspace.Version > have.Workspace.Version }),
@@ -87,7 +93,8 @@ func NewService(store Store, projects Projects, config Config) *Service {
 		batches:    hub.NewLatest[string](newerBatch),
 		batchWake:  make(chan struct{}, 1),
 		moved:      make(chan struct{}, 1),
-		notices:    newNotices(),
+		feed:       newFeed(),
+		stopped:    make(chan struct{}),
 		engines:    hub.NewLatest[struct{}](func(_, _ EngineHealth) bool { return true }),
 	}
 	s.Attach(nobody{})
@@ -105,55 +112,34 @@ func (s *Service) Close() {
 	s.tasks.Close()
 	s.batches.Close()
 	s.engines.Close()
+	s.stopping.Do(func() { close(s.stopped) })
 }
 
-// update is how a workspace changes: committed, then published.
+// update is how a workspace changes: committed, and told by the event log.
 func (s *Service) update(ctx context.Context, id string, change func(*Draft) error) (Change, error) {
 	ch, err := s.store.Update(ctx, id, change)
 	if err != nil {
 		return Change{}, err
 	}
-	s.publish(ch)
+	s.committed(ch)
 	return ch, nil
 }
 
-// publish tells of a change, unless nothing differs. The pool is woken all the same where a task waits: a claim may have passed over the row while it
-// was locked.
-func (s *Service) publish(ch Change) {
+// committed has the feed read what a change has added to the event log. The pool is woken where a task waits, also if nothing differs: a claim may have passed over the
+// row while it was locked.
+func (s *Service) committed(ch Change) {
 	if ch.Waiting {
 		(*s.runner.Load()).Wake()
 	}
-	s.publishBatches(ch.Batches...)
-	if !ch.Differs {
-		return
-	}
-	s.publishTasks(ch.Tasks)
-	if len(ch.Tasks) > 0 {
-		s.queueMoved()
-	}
-	s.workspaces.Publish(ch.Workspace.ID, ch)
-	s.tell(ch.Workspace.ID)
-	if ch.Waiting {
-		s.tell(wakeNotice)
+	if ch.Differs || len(ch.Batches) > 0 {
+		s.logged()
 	}
 }
 
-func (s *Service) publishTasks(tasks []task.Task) {
-	for _, t := range tasks {
-		s.tasks.Publish(t.ID, t)
-		s.tell(t.ID)
-	}
-}
-
-// publishBatches tells of batches that have changed: their items have ended, so that others may begin.
-func (s *Service) publishBatches(changed ...Batch) {
-	for _, b := range changed {
-		s.batches.Publish(b.ID, b)
-		s.tell(b.ID)
-	}
-	if len(changed) > 0 {
-		s.wakeBatches()
-	}
+// logged has the feed of this server, and those of the others, read on: something was committed.
+func (s *Service) logged() {
+	signal(s.feed.wake)
+	signal(s.feed.notice)
 }
 
 // interrupt ends the runs of tasks, of those that run here.
@@ -279,6 +265,6 @@ func (s *Service) MoveSubnet(ctx context.Context, id string, taken []netip.Prefi
 	if err != nil {
 		return Workspace{}, err
 	}
-	s.publish(ch)
+	s.committed(ch)
 	return ch.Workspace, nil
 }

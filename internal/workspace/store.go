@@ -71,17 +71,19 @@ type Store interface {
 
 	Batches
 	Notices
+	EventLog
 }
 
-// Notices is the part of a store by which servers on one database tell each other what they have changed.
+// Notices is the part of a store by which servers on one database tell each other that there is more in the event log. Nothing relies on them: a server that hears
+// none reads the log now and then.
 type Notices interface {
 	// Shared reports whether there may be other servers.
 	Shared() bool
-	// Notify tells the others that what has these ids was changed.
-	Notify(ctx context.Context, ids []string) error
+	// Notify tells the others.
+	Notify(ctx context.Context) error
 	// Listen hears what they tell, until ctx ends, which is no error, or the connection is lost. ready is called once nothing that is
 	// told from then on is missed.
-	Listen(ctx context.Context, ready func(), heard func(ids []string)) error
+	Listen(ctx context.Context, ready, heard func()) error
 }
 
 // Batches is the part of a store that keeps batches. What does not exist is an *Error with NotFound.

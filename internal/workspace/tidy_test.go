@@ -7,13 +7,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aicli/aicli-web/internal/store"
+	"github.com/aicli/aicli-web/internal/store/storetest"
 	"github.com/aicli/aicli-web/internal/task"
 	"github.com/aicli/aicli-web/internal/workspace"
 )
 
 func TestWhatHasEndedIsPruned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, db, _ := service(t)
+		db, _ := storetest.Open(t, store.SQLite)
+		s := bare(t, db) // a month is too long for who reads the event log each ten seconds
 		id := rows(t, db, "ann", 1)[0]
 		used := 0
 		leave := func(tasks, batches int) { // each batch with a key

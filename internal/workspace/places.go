@@ -13,22 +13,14 @@ import (
 // followGap is the least time between two looks at what is watched.
 const followGap = 500 * time.Millisecond
 
-// queueMoved notes that something was queued, has begun or has ended, here or on another server.
-func (s *Service) queueMoved() {
-	select {
-	case s.moved <- struct{}{}:
-	default: // a look is due already
-	}
-}
-
-// RunFollowing tells those who watch tasks and batches what has changed about them beside their rows, until ctx ends.
-func (s *Service) RunFollowing(ctx context.Context) error {
+// tellPlaces tells those who watch tasks and batches what has changed about them beside their rows, until ctx ends: whenever the event log tells that the queue has moved.
+func (s *Service) tellPlaces(ctx context.Context) {
 	f := follower{Service: s}
 	for {
 		select {
 		case <-s.moved:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 		err := inChunks(s.tasks.Keys(), func(ids []string) error { return f.tellTasks(ctx, ids) })
 		if err == nil {
