@@ -9,7 +9,7 @@ const config: CodegenConfig = {
       preset: 'client',
       config: {
         strictScalars: true, // a scalar that is not named here is an error, and not any
-        scalars: { Time: 'string', Duration: 'string', Int64: 'number' },
+        scalars: { Time: 'string', Duration: 'string', Int64: 'number', Cursor: 'string' },
         enumsAsTypes: true,
         useTypeImports: true,
       },

@@ -15,7 +15,7 @@ import (
 const (
 	// costMax lets a full page of workspaces with all their fields pass three times over.
 	costMax = 20_000
-	// connectionCost is that of a page's own statements, and rowsCost that of reading a page of workspaces, which may be large,
+	// connectionCost is that of a page's own statements, and rowsCost that of reading a page of workspaces, or of events that have them, which may be large,
 	// whatever is selected of them.
 	connectionCost, rowsCost = 10, 500
 	// largeCost is that of a field of many kilobytes.
@@ -100,7 +100,7 @@ func (c counter) field(f *ast.Field) int {
 		return mutationCost + below
 	}
 	switch typ := f.Definition.Type.Name(); {
-	case typ == "WorkspaceConnection":
+	case typ == "WorkspaceConnection", typ == "WorkspaceEventConnection":
 		return rowsCost + c.pageSize(f)*below
 	case strings.HasSuffix(typ, "Connection"):
 		return connectionCost + c.pageSize(f)*below

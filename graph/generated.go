@@ -124,6 +124,7 @@ type SubscriptionResolver interface {
 	EngineHealth(ctx context.Context) (<-chan workspace.EngineHealth, error)
 	BatchProgress(ctx context.Context, id string) (<-chan workspace.Batch, error)
 	TaskProgress(ctx context.Context, id string) (<-chan task.Task, error)
+	WorkspaceEvents(ctx context.Context, filter *model.WorkspaceFilter, after *workspace.Place) (<-chan workspace.Event, error)
 	WorkspaceStatus(ctx context.Context, id string) (<-chan workspace.Workspace, error)
 	WorkspaceMetrics(ctx context.Context, id string, interval *time.Duration) (<-chan workspace.Sample, error)
 }
@@ -146,6 +147,7 @@ type WorkspaceResolver interface {
 	RestartCount(ctx context.Context, obj *workspace.Workspace) (int, error)
 
 	Tasks(ctx context.Context, obj *workspace.Workspace, first *int, after *string, last *int, before *string, filter *model.TaskFilter) (model.TaskConnection, error)
+	Events(ctx context.Context, obj *workspace.Workspace, first *int, after *workspace.Place) (model.WorkspaceEventConnection, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -938,6 +940,8 @@ func (ec *executionContext) childFields_Workspace(ctx context.Context, field gra
 		return ec.fieldContext_Workspace_activeTaskCount(ctx, field)
 	case "tasks":
 		return ec.fieldContext_Workspace_tasks(ctx, field)
+	case "events":
+		return ec.fieldContext_Workspace_events(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Workspace_createdAt(ctx, field)
 	case "updatedAt":
@@ -970,6 +974,50 @@ func (ec *executionContext) childFields_WorkspaceEdge(ctx context.Context, field
 		return ec.fieldContext_WorkspaceEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type WorkspaceEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_WorkspaceEvent(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_WorkspaceEvent_cursor(ctx, field)
+	case "type":
+		return ec.fieldContext_WorkspaceEvent_type(ctx, field)
+	case "at":
+		return ec.fieldContext_WorkspaceEvent_at(ctx, field)
+	case "workspaceId":
+		return ec.fieldContext_WorkspaceEvent_workspaceId(ctx, field)
+	case "workspace":
+		return ec.fieldContext_WorkspaceEvent_workspace(ctx, field)
+	case "task":
+		return ec.fieldContext_WorkspaceEvent_task(ctx, field)
+	case "message":
+		return ec.fieldContext_WorkspaceEvent_message(ctx, field)
+	case "actor":
+		return ec.fieldContext_WorkspaceEvent_actor(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WorkspaceEvent", field.Name)
+}
+
+func (ec *executionContext) childFields_WorkspaceEventConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_WorkspaceEventConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_WorkspaceEventConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_WorkspaceEventConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WorkspaceEventConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_WorkspaceEventEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_WorkspaceEventEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_WorkspaceEventEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WorkspaceEventEdge", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1544,6 +1592,28 @@ func (ec *executionContext) field_Subscription_taskProgress_args(ctx context.Con
 	return args, nil
 }
 
+func (ec *executionContext) field_Subscription_workspaceEvents_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*model.WorkspaceFilter, error) {
+			return ec.unmarshalOWorkspaceFilter2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceFilter(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*workspace.Place, error) {
+			return ec.unmarshalOCursor2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Subscription_workspaceMetrics_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -1577,6 +1647,28 @@ func (ec *executionContext) field_Subscription_workspaceStatus_args(ctx context.
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Workspace_events_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*workspace.Place, error) {
+			return ec.unmarshalOCursor2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
 	return args, nil
 }
 
@@ -6349,6 +6441,50 @@ func (ec *executionContext) fieldContext_Subscription_taskProgress(ctx context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Subscription_workspaceEvents(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_workspaceEvents(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().WorkspaceEvents(ctx, fc.Args["filter"].(*model.WorkspaceFilter), fc.Args["after"].(*workspace.Place))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.Event) graphql.Marshaler {
+			return ec.marshalNWorkspaceEvent2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEvent(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_workspaceEvents(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WorkspaceEvent(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Subscription_workspaceEvents_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Subscription_workspaceStatus(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
 	return graphql.ResolveFieldStream(
 		ctx,
@@ -8027,6 +8163,50 @@ func (ec *executionContext) fieldContext_Workspace_tasks(ctx context.Context, fi
 	return fc, nil
 }
 
+func (ec *executionContext) _Workspace_events(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Workspace_events(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Workspace().Events(ctx, obj, fc.Args["first"].(*int), fc.Args["after"].(*workspace.Place))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.WorkspaceEventConnection) graphql.Marshaler {
+			return ec.marshalNWorkspaceEventConnection2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Workspace_events(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Workspace",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WorkspaceEventConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Workspace_events_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Workspace_createdAt(ctx context.Context, field graphql.CollectedField, obj *workspace.Workspace) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8265,6 +8445,359 @@ func (ec *executionContext) fieldContext_WorkspaceEdge_node(_ context.Context, f
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Workspace(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEvent_cursor(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Place(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.Place) graphql.Marshaler {
+			return ec.marshalNCursor2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, true, false, "Cursor")
+}
+
+func (ec *executionContext) _WorkspaceEvent_type(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_type(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Type, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.EventType) graphql.Marshaler {
+			return ec.marshalNWorkspaceEventType2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEventType(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_type(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, false, false, "WorkspaceEventType")
+}
+
+func (ec *executionContext) _WorkspaceEvent_at(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, false, false, "Time")
+}
+
+func (ec *executionContext) _WorkspaceEvent_workspaceId(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_workspaceId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.WorkspaceID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_workspaceId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, false, false, "ID")
+}
+
+func (ec *executionContext) _WorkspaceEvent_workspace(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_workspace(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Workspace, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *workspace.Workspace) graphql.Marshaler {
+			return ec.marshalOWorkspace2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐWorkspace(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_workspace(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEvent",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Workspace(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEvent_task(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_task(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Task, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *task.Task) graphql.Marshaler {
+			return ec.marshalOTask2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋtaskᚐTask(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_task(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEvent",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Task(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEvent_message(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_message(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_message(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, false, false, "String")
+}
+
+func (ec *executionContext) _WorkspaceEvent_actor(ctx context.Context, field graphql.CollectedField, obj *workspace.Event) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEvent_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEvent_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEvent", field, false, false, "String")
+}
+
+func (ec *executionContext) _WorkspaceEventConnection_edges(ctx context.Context, field graphql.CollectedField, obj *model.WorkspaceEventConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEventConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []model.WorkspaceEventEdge) graphql.Marshaler {
+			return ec.marshalNWorkspaceEventEdge2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEventConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEventConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WorkspaceEventEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEventConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.WorkspaceEventConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEventConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []workspace.Event) graphql.Marshaler {
+			return ec.marshalNWorkspaceEvent2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEventᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEventConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEventConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WorkspaceEvent(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEventConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.WorkspaceEventConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEventConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEventConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEventConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WorkspaceEventEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *model.WorkspaceEventEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEventEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.Place) graphql.Marshaler {
+			return ec.marshalNCursor2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEventEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WorkspaceEventEdge", field, false, false, "Cursor")
+}
+
+func (ec *executionContext) _WorkspaceEventEdge_node(ctx context.Context, field graphql.CollectedField, obj *model.WorkspaceEventEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WorkspaceEventEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v workspace.Event) graphql.Marshaler {
+			return ec.marshalNWorkspaceEvent2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEvent(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WorkspaceEventEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WorkspaceEventEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WorkspaceEvent(ctx, field)
 		},
 	}
 	return fc, nil
@@ -12460,6 +12993,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 		return ec._Subscription_batchProgress(ctx, fields[0])
 	case "taskProgress":
 		return ec._Subscription_taskProgress(ctx, fields[0])
+	case "workspaceEvents":
+		return ec._Subscription_workspaceEvents(ctx, fields[0])
 	case "workspaceStatus":
 		return ec._Subscription_workspaceStatus(ctx, fields[0])
 	case "workspaceMetrics":
@@ -13015,6 +13550,12 @@ func (ec *executionContext) _Workspace(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Workspace_tasks(ctx, field, obj)
 				})
+		case "events":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Workspace_events(ctx, field, obj)
+				})
 		case "createdAt":
 			out.Values[i] = ec._Workspace_createdAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -13113,6 +13654,155 @@ func (ec *executionContext) _WorkspaceEdge(ctx context.Context, sel ast.Selectio
 			}
 		case "node":
 			out.Values[i] = ec._WorkspaceEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var workspaceEventImplementors = []string{"WorkspaceEvent"}
+
+func (ec *executionContext) _WorkspaceEvent(ctx context.Context, sel ast.SelectionSet, obj *workspace.Event) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, workspaceEventImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WorkspaceEvent")
+		case "cursor":
+			out.Values[i] = ec._WorkspaceEvent_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "type":
+			out.Values[i] = ec._WorkspaceEvent_type(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = ec._WorkspaceEvent_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "workspaceId":
+			out.Values[i] = ec._WorkspaceEvent_workspaceId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "workspace":
+			out.Values[i] = ec._WorkspaceEvent_workspace(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "task":
+			out.Values[i] = ec._WorkspaceEvent_task(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "message":
+			out.Values[i] = ec._WorkspaceEvent_message(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._WorkspaceEvent_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var workspaceEventConnectionImplementors = []string{"WorkspaceEventConnection"}
+
+func (ec *executionContext) _WorkspaceEventConnection(ctx context.Context, sel ast.SelectionSet, obj *model.WorkspaceEventConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, workspaceEventConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WorkspaceEventConnection")
+		case "edges":
+			out.Values[i] = ec._WorkspaceEventConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._WorkspaceEventConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._WorkspaceEventConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var workspaceEventEdgeImplementors = []string{"WorkspaceEventEdge"}
+
+func (ec *executionContext) _WorkspaceEventEdge(ctx context.Context, sel ast.SelectionSet, obj *model.WorkspaceEventEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, workspaceEventEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WorkspaceEventEdge")
+		case "cursor":
+			out.Values[i] = ec._WorkspaceEventEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._WorkspaceEventEdge_node(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -13682,6 +14372,20 @@ func (ec *executionContext) unmarshalNCreateWorkspaceInput2githubᚗcomᚋaicli�
 
 func (ec *executionContext) marshalNCreateWorkspacePayload2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspacePayload(ctx context.Context, sel ast.SelectionSet, v model.WorkspacePayload) graphql.Marshaler {
 	return ec._CreateWorkspacePayload(ctx, sel, &v)
+}
+
+func (ec *executionContext) unmarshalNCursor2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx context.Context, v any) (workspace.Place, error) {
+	res, err := model.UnmarshalCursor(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNCursor2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx context.Context, sel ast.SelectionSet, v workspace.Place) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalCursor(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "Cursor!")
+	}
+	return res
 }
 
 func (ec *executionContext) unmarshalNDeleteWorkspaceInput2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐAsk(ctx context.Context, v any) (workspace.Ask, error) {
@@ -14337,6 +15041,65 @@ func (ec *executionContext) marshalNWorkspaceEdge2ᚕgithubᚗcomᚋaicliᚋaicl
 	return ret
 }
 
+func (ec *executionContext) marshalNWorkspaceEvent2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEvent(ctx context.Context, sel ast.SelectionSet, v workspace.Event) graphql.Marshaler {
+	return ec._WorkspaceEvent(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNWorkspaceEvent2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEventᚄ(ctx context.Context, sel ast.SelectionSet, v []workspace.Event) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNWorkspaceEvent2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEvent(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNWorkspaceEventConnection2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventConnection(ctx context.Context, sel ast.SelectionSet, v model.WorkspaceEventConnection) graphql.Marshaler {
+	return ec._WorkspaceEventConnection(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNWorkspaceEventEdge2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventEdge(ctx context.Context, sel ast.SelectionSet, v model.WorkspaceEventEdge) graphql.Marshaler {
+	return ec._WorkspaceEventEdge(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNWorkspaceEventEdge2ᚕgithubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []model.WorkspaceEventEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNWorkspaceEventEdge2githubᚗcomᚋaicliᚋaicliᚑwebᚋgraphᚋmodelᚐWorkspaceEventEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNWorkspaceEventType2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEventType(ctx context.Context, v any) (workspace.EventType, error) {
+	tmp, err := model.UnmarshalString(v)
+	res := workspace.EventType(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNWorkspaceEventType2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐEventType(ctx context.Context, sel ast.SelectionSet, v workspace.EventType) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "WorkspaceEventType!")
+	}
+	return res
+}
+
 func (ec *executionContext) unmarshalNWorkspaceOrderField2githubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐOrderField(ctx context.Context, v any) (workspace.OrderField, error) {
 	tmp, err := model.UnmarshalString(v)
 	res := workspace.OrderField(tmp)
@@ -14565,6 +15328,24 @@ func (ec *executionContext) marshalOContainerHealth2ᚖgithubᚗcomᚋaicliᚋai
 		return graphql.Null
 	}
 	return ec._ContainerHealth(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOCursor2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx context.Context, v any) (*workspace.Place, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := model.UnmarshalCursor(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOCursor2ᚖgithubᚗcomᚋaicliᚋaicliᚑwebᚋinternalᚋworkspaceᚐPlace(ctx context.Context, sel ast.SelectionSet, v *workspace.Place) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := model.MarshalCursor(*v)
+	return res
 }
 
 func (ec *executionContext) unmarshalODuration2ᚖtimeᚐDuration(ctx context.Context, v any) (*time.Duration, error) {

@@ -48,7 +48,7 @@ func (parts) Samples(_ context.Context, id string, interval time.Duration) <-cha
 	return samples
 }
 
-// edge is an executor over a real store and service, with no pool: what is asked for is committed and stays as it is.
+// edge is an executor over a real store and service, with no pool: what is asked for is committed and stays as it is. newEdgeOn gives one whose event log is not read.
 type edge struct {
 	*testing.T
 	exec    graphql.GraphExecutor
@@ -60,7 +60,12 @@ type edge struct {
 func newEdge(t *testing.T) *edge {
 	t.Helper()
 	db, _ := storetest.Open(t, store.SQLite)
-	return newEdgeOn(t, db)
+	e := newEdgeOn(t, db)
+	ctx, stop := context.WithCancel(context.Background())
+	fed := make(chan error, 1)
+	go func() { fed <- e.service.RunFeed(ctx) }()
+	t.Cleanup(func() { stop(); <-fed })
+	return e
 }
 
 func newEdgeOn(t *testing.T, db *store.DB) *edge {

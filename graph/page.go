@@ -75,6 +75,14 @@ func batchItemConnection(p workspace.Page[workspace.BatchItem]) model.BatchItemC
 	return model.BatchItemConnection{Edges: edges, Nodes: p.Items, PageInfo: pageInfo(p), TotalCount: p.Total}
 }
 
+func eventConnection(p workspace.Page[workspace.Event]) model.WorkspaceEventConnection {
+	edges := make([]model.WorkspaceEventEdge, len(p.Items))
+	for i, e := range p.Items {
+		edges[i] = model.WorkspaceEventEdge{Cursor: e.Place(), Node: e}
+	}
+	return model.WorkspaceEventConnection{Edges: edges, Nodes: p.Items, PageInfo: pageInfo(p)}
+}
+
 func workspaceQuery(w workspace.Window, f *model.WorkspaceFilter, order *model.WorkspaceOrder) workspace.Query {
 	q := workspace.Query{Window: w}
 	if f != nil {

@@ -86,6 +86,10 @@ func (r *queryResolver) Workspaces(ctx context.Context, first *int, after *strin
 	return workspaceConnection(p), err
 }
 
+func (r *subscriptionResolver) WorkspaceEvents(ctx context.Context, filter *model.WorkspaceFilter, after *workspace.Place) (<-chan workspace.Event, error) {
+	return r.Service.WatchEvents(ctx, actorOf(ctx), workspaceQuery(workspace.Window{}, filter, nil), after)
+}
+
 func (r *subscriptionResolver) WorkspaceStatus(ctx context.Context, id string) (<-chan workspace.Workspace, error) {
 	return r.Service.Watch(ctx, actorOf(ctx), id)
 }
@@ -131,6 +135,15 @@ func (r *workspaceResolver) Tasks(ctx context.Context, obj *workspace.Workspace,
 	}
 	p, err := r.Service.TasksOf(ctx, actorOf(ctx), obj.ID, q)
 	return taskConnection(p), err
+}
+
+func (r *workspaceResolver) Events(ctx context.Context, obj *workspace.Workspace, first *int, after *workspace.Place) (model.WorkspaceEventConnection, error) {
+	w, err := windowOf(ctx, first, nil, nil, nil)
+	if err != nil {
+		return model.WorkspaceEventConnection{}, err
+	}
+	p, err := r.Service.WorkspaceEvents(ctx, actorOf(ctx), obj.ID, w.First, after)
+	return eventConnection(p), err
 }
 
 func (r *Resolver) Container() ContainerResolver { return &containerResolver{r} }

@@ -199,6 +199,24 @@ type WorkspaceEdge struct {
 	Node workspace.Workspace `json:"node"`
 }
 
+// A page of events.
+type WorkspaceEventConnection struct {
+	// The events with their cursors.
+	Edges []WorkspaceEventEdge `json:"edges"`
+	// The events.
+	Nodes []workspace.Event `json:"nodes"`
+	// What is before and after the page.
+	PageInfo PageInfo `json:"pageInfo"`
+}
+
+// One event of a page.
+type WorkspaceEventEdge struct {
+	// Its cursor.
+	Cursor workspace.Place `json:"cursor"`
+	// The event.
+	Node workspace.Event `json:"node"`
+}
+
 // Which workspaces to list: all that is given must hold.
 type WorkspaceFilter struct {
 	// Among these, at most 1000.

@@ -147,6 +147,19 @@ func UnmarshalString(v any) (string, error) {
 	return s, nil
 }
 
+// MarshalCursor writes a place in the event log.
+func MarshalCursor(p workspace.Place) graphql.Marshaler { return graphql.MarshalString(p.Cursor()) }
+
+// UnmarshalCursor reads one.
+func UnmarshalCursor(v any) (workspace.Place, error) {
+	if text, ok := v.(string); ok {
+		if p, ok := workspace.ParsePlace(text); ok {
+			return p, nil
+		}
+	}
+	return workspace.Place{}, refuse("The cursor is not one that an event had. Leave it out to begin at the start.")
+}
+
 // MarshalID writes an id as text.
 func MarshalID(id string) graphql.Marshaler { return graphql.MarshalString(id) }
 
