@@ -22,7 +22,7 @@ const (
 	// rounds is how often tasks are run, here and in River by turns. The median counts.
 	rounds = 3
 	// Bounds: a share of what River does, and a number of tasks a second that no round may be under.
-	leastShare = 0.5
+	leastShare = 0.4
 	leastRate  = 1000
 	// patience bounds every wait for what should come.
 	patience = 2 * time.Minute

@@ -30,7 +30,7 @@ func TestRoundTripsOfATasksLife(t *testing.T) {
 	for _, c := range []struct {
 		verb string
 		most int
-	}{{"create", 40}, {"stop", 35}, {"start", 35}, {"restart", 40}} {
+	}{{"create", 42}, {"stop", 44}, {"start", 42}, {"restart", 48}} {
 		least := 0
 		for i := range ids {
 			before, begun := wire.Trips(), time.Now()
