@@ -20,7 +20,7 @@ import (
 // batch gets its newest state from a hub.
 
 const (
-	// feedMost is how many of the newest events are kept in memory.
+	// feedMost is how many of the newest events stay in memory when older ones are let go, which is when there are twice as many: cutting at each new one would copy all.
 	feedMost = 2000
 	// feedAtOnce is how many are read by one statement.
 	feedAtOnce = 200
@@ -82,7 +82,7 @@ func (f *feed) add(events []Event) {
 	defer f.mu.Unlock()
 	f.events = append(f.events, events...)
 	f.end = events[len(events)-1].Seq
-	if over := len(f.events) - feedMost; over > 0 {
+	if over := len(f.events) - feedMost; over >= feedMost {
 		f.begin = f.events[over-1].Seq
 		f.events = slices.Clone(f.events[over:])
 	}
@@ -368,7 +368,10 @@ func (t *stream) run(ctx context.Context, next func(context.Context) error) {
 		case ctx.Err() != nil || errors.Is(err, errStopped):
 			return
 		case errors.Is(err, ErrPruned):
-			next = t.gap
+			if err := t.gap(ctx); err != nil {
+				return
+			}
+			next = t.snapshot
 		case err != nil: // the database is away, which the server tells elsewhere
 			pause(ctx, feedAgain)
 		default:
@@ -388,13 +391,10 @@ func (t *stream) resume(ctx context.Context) error {
 
 var errStopped = errors.New("the stream ends because the server stops")
 
-// gap says that events are missing, and sends a snapshot in their place.
+// gap says, once, that events are missing. A snapshot follows in their place.
 func (t *stream) gap(ctx context.Context) error {
-	if err := t.send(ctx, Event{At: time.Now().UTC(), Type: EventGap, Actor: ActorReconciler, Anew: true,
-		Message: "The log does not reach back to where the stream was. The workspaces follow as they are now."}); err != nil {
-		return err
-	}
-	return t.snapshot(ctx)
+	return t.send(ctx, Event{At: time.Now().UTC(), Type: EventGap, Actor: ActorReconciler, Anew: true,
+		Message: "The log does not reach back to where the stream was. The workspaces follow as they are now."})
 }
 
 // snapshot sends all workspaces that are selected, as they are at one moment.

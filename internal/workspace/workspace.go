@@ -1,5 +1,5 @@
 // Package workspace owns the nouns and the verbs: what a workspace is, how its status follows from the facts, which requests
-// are accepted when, and the Service that commits each change together with its tasks and then publishes it. It declares the
+// are accepted when, the Service that commits each change together with its tasks and its events, and the feed that tells of them. It declares the
 // Store that it needs. It never talks to an engine: tasks do that, and report what they saw through Record.
 package workspace
 
