@@ -141,10 +141,8 @@ const snapshotRows = "SNAPSHOT"
 // fillLog writes a row for each workspace that the log does not have: those from before there was a log.
 func (db *DB) fillLog(ctx context.Context) error {
 	return wrap("fill the event log", db.transact(ctx, func(tx *gorm.DB) error {
-		if db.dialect == Postgres { // before anything is read
-			if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockEvents).Error; err != nil {
-				return err
-			}
+		if err := db.lock(tx, lockEvents); err != nil { // before anything is read
+			return err
 		}
 		var rows []workspaceRow
 		if err := tx.Raw(db.selectWorkspace() + "NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = w.id AND e.workspace IS NOT NULL)").
